@@ -115,6 +115,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
                 config.node.name.clone(),
                 ports.clone(),
             );
+            settings.gone_after_s = config.writer.gone_after_s;
             settings.internal_port = Some(internal.address.port());
             if settings.max_connections == 0 {
                 settings.max_connections = most_connections();

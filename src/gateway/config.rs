@@ -40,6 +40,9 @@ pub struct Config {
     /// setting.
     #[serde(skip)]
     pub internal_port: Option<u16>,
+    /// As `writer.gone_after_s`; no setting of its own.
+    #[serde(skip)]
+    pub gone_after_s: u64,
     /// Bytes that may wait for one client before it is closed as slow (4003). 262144 to 67108864,
     /// default 1048576.
     pub backlog_bytes: usize,
@@ -181,6 +184,7 @@ impl Default for Config {
             max_sessions: 100_000,
             max_connections: 0,
             internal_port: None,
+            gone_after_s: 0,
             socket_threads: 0,
             backlog_bytes: 1024 * 1024,
             backlog_frames: 8192,

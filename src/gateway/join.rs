@@ -499,6 +499,11 @@ async fn attach(
             Start::Last(_) => floor = read.first().unwrap_or(extent.head.next()),
         }
     }
+    // A stream may stay while its room goes: by the newest event it is told from a new one.
+    let has_newest = page.is_some() || extent.oldest <= extent.head;
+    if session.is_none() && !has_newest && extent.head > Seq::ZERO {
+        page = Some(read(core, claim, extent.head, extent.head).await);
+    }
     let recovered = from.since.is_none() || matches!(start, Start::After(_));
     let (session, generation) = session.unzip();
     let attach = Attach {

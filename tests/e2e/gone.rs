@@ -3,6 +3,7 @@
 
 use crate::{
     cluster::{Cluster, eventually},
+    http::Events,
     person::{JSON, Person},
     retention::admin,
 };
@@ -25,8 +26,10 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
     }
     let left = 3;
     eventually("nobody is there", async || first.head("aaa").await == left).await;
+    let mut reader = Events::of(&first, Some("3")).await;
     let purged = admin(&first, &["purge", "aaa", "--yes"]).await["seq"].clone();
     assert_eq!(purged, left + 1);
+    assert_eq!(reader.data().await["kind"], "purged");
 
     let rooms = async || {
         let request = reqwest::Client::new().get(first.internal_url() + "/rooms");
@@ -70,4 +73,15 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
         (&json!("joined"), &begins)
     );
     eventually("both are listed", async || rooms().await.len() == 2).await;
+
+    // Somebody who read it all that time.
+    if cluster.cassandra_address().is_none() {
+        let reset = reader.data().await;
+        assert_eq!((&reset["type"], &reset["seq"]), (&json!("reset"), &begins));
+        assert!(!first.logs().contains("has gone back"));
+        // A browser comes back with the id of that.
+        reader = Events::of(&first, Some("0")).await;
+    }
+    let shown = reader.data().await;
+    assert_eq!((&shown["kind"], &shown["seq"]), (&json!("joined"), &begins));
 }

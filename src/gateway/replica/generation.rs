@@ -27,6 +27,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
+mod anew;
 mod before;
 
 /// After an interruption all rooms of a node ask their owners; they spread that over this time.
@@ -77,6 +78,8 @@ struct Generation<'a> {
     owned: Epoch,
     /// A place at which something else was heard than was taken: look what the journal has there.
     disputed: Option<Seq>,
+    /// The journal had the newest event that was taken, up to this place.
+    proven: Seq,
 }
 
 /// What was found out.
@@ -124,6 +127,7 @@ pub(super) async fn live(
         skipped: false,
         owned: view.epoch,
         disputed: None,
+        proven: Seq::ZERO,
     };
     generation.log.reach.told(reached);
     replica.purged.store(0, Release);
@@ -263,13 +267,17 @@ impl Generation<'_> {
                     .map(|events| events[0].event());
                 // What is not there any more proves nothing: an operator may have removed it.
                 if stored.is_some_and(|stored| newest.is_some_and(|seen| !same(seen, stored))) {
-                    return Err(self.contradicted());
+                    return Err(self.anew(stored).unwrap_or_else(|| self.contradicted()));
                 }
+                self.proven = newest.map_or(self.proven, |newest| newest.seq);
             }
             Found::Disputed(page, place) => {
                 self.disputed = None;
                 let taken = self.log.recent.from(place).and_then(|mut kept| kept.next());
                 let stored = page.from(place).map(|events| events[0].event());
+                if let Some(ended) = self.anew(stored) {
+                    return Err(ended);
+                }
                 match (taken.map(SharedEvent::event), stored) {
                     (Some(taken), Some(stored)) if same(taken, stored) => {
                         self.rumour("another event than the journal has");
@@ -284,6 +292,10 @@ impl Generation<'_> {
                     self.not_there(page.first(), last);
                     return Ok(());
                 };
+                if self.may_be_of_another(events[0].event().at) {
+                    self.doubted = true;
+                    return Ok(());
+                }
                 let epoch = self.log.reach.epoch();
                 let last = Seq(self.log.reach.head().0 + events.len() as u64);
                 self.log.reach.hear(next, last, epoch);
@@ -355,6 +367,9 @@ impl Generation<'_> {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), Ended> {
+        if self.waits(&commit.events[0], commit.last()) {
+            return Ok(());
+        }
         // Nothing of it is shown, and nobody is closed, before the journal has said who is right.
         if let Some(place) = contradiction(&self.log.recent, self.log.reach.head(), commit) {
             self.disputed.get_or_insert(place);

@@ -222,6 +222,14 @@ impl Subscribers {
         }
     }
 
+    /// Who reads without a session is told that the room begins anew, whichever gateway it comes
+    /// back to.
+    pub(super) fn begin_anew(&self) {
+        let all = self.all.values();
+        let readers = all.filter(|subscriber| subscriber.session.is_none());
+        readers.for_each(|subscriber| subscriber.outbox.push(&reset(Seq(1))));
+    }
+
     /// Ends all.
     pub(super) fn close_all(&self, close: Close) {
         self.all
