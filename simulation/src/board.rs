@@ -3,7 +3,7 @@
 use crate::count::Count;
 use loadtest::{
     history::{Event, History, Step},
-    sealed::driver::Page,
+    sealed::driver::Page as Device,
 };
 use std::{
     collections::BTreeMap,
@@ -24,18 +24,27 @@ struct State {
 }
 
 /// The devices of a sealed room, by `user/device`.
-pub(crate) type Holders = BTreeMap<String, Page>;
+pub(crate) type Holders = BTreeMap<String, Device>;
 
 /// What the clients of a room wrote down.
 #[derive(Default)]
 pub(crate) struct Room {
     pub(crate) history: History,
-    /// Events of pages that clients asked for.
-    pub(crate) pages: Vec<Event>,
+    /// Pages that clients asked for.
+    pub(crate) pages: Vec<Page>,
     /// What a client was told that no client may be told.
     pub(crate) complaints: Vec<String>,
     /// How far each client is.
     pub(crate) standing: BTreeMap<String, Standing>,
+}
+
+/// A page that a client asked for.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) client: String,
+    /// How many steps the client had noted by then.
+    pub(crate) steps: usize,
+    pub(crate) events: Vec<Event>,
 }
 
 /// How far a client is.
@@ -91,6 +100,15 @@ impl Board {
 }
 
 impl Room {
+    pub(crate) fn page(&mut self, client: &str, events: Vec<Event>) {
+        let steps = self.history.clients.get(client).map_or(0, Vec::len);
+        self.pages.push(Page {
+            client: client.to_owned(),
+            steps,
+            events,
+        });
+    }
+
     pub(crate) fn step(&mut self, client: &str, step: Step) {
         self.history
             .clients

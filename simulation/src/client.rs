@@ -45,6 +45,8 @@ pub(crate) struct Client {
     pub(crate) phase: watch::Receiver<Phase>,
     /// Between two messages, on average.
     pub(crate) pace: Duration,
+    /// How much it wants of before when it cannot go on where it was.
+    pub(crate) history: u16,
     /// Whether it stops reading at times.
     pub(crate) naps: bool,
     /// What was said on this connection, and when.
@@ -67,14 +69,19 @@ impl Client {
     /// Runs until the run is over.
     pub(crate) async fn run(mut self) {
         let mut talk = Talk::new(self.user.as_str());
+        self.go_on(&mut talk).await;
+    }
+
+    /// Goes on where it was, until it is over.
+    pub(crate) async fn go_on(&mut self, talk: &mut Talk) {
         loop {
             self.stand(|standing| standing.connected = false);
             if *self.phase.borrow() == Phase::Over {
                 return;
             }
-            if let Some(wire) = self.connect(&mut talk).await {
+            if let Some(wire) = self.connect(talk).await {
                 self.stand(|standing| standing.connected = true);
-                self.serve(wire, &mut talk).await;
+                self.serve(wire, talk).await;
             }
             let most = if self.is_talking() { 3_000 } else { 500 };
             sleep(self.random.skewed(Duration::from_millis(most))).await;
@@ -121,7 +128,8 @@ impl Client {
             device: None,
             from: StartAt {
                 since: talk.seen().map(Seq),
-                history: 0,
+                // Who comes first begins with what follows.
+                history: talk.seen().map_or(0, |_| self.history),
             },
             protocol: Protocol::Json,
             policy: None,
@@ -252,8 +260,9 @@ impl Client {
                 }
                 Ok(Told::Page(events)) => {
                     self.board.count("pages");
-                    self.board
-                        .room(self.room.as_str(), |room| room.pages.extend(events));
+                    self.board.room(self.room.as_str(), |room| {
+                        room.page(self.user.as_str(), events)
+                    });
                 }
                 Ok(Told::Members(members)) => self.stand(|standing| standing.members = members),
                 Ok(Told::Retry(step)) => {

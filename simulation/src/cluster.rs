@@ -1,13 +1,20 @@
 //! The cluster of a run: the servers, in memory, and the nodes by name, which come and go.
 
-use crate::{node::Node, random::Random, run::Conditions, weather::Weather};
+use crate::{
+    node::{Node, Settings},
+    passing::Passing,
+    random::Random,
+    run::Conditions,
+    weather::Weather,
+};
 use safe_chat::{
     bus::{
-        Ask, Commands, Direct, FORMATS, Feed, Position, Registry, Submission,
+        Ask, Blobs, Commands, Direct, FORMATS, Feed, Position, Registry, Submission,
         memory::{Config, Hub, Memory},
     },
     journal::{Journal, bus::OnBus, memory::Database, readback::Partitions},
     room::{Action, Event, Millis, RoomId, Seq, ShardId, Shards},
+    writer::Clock,
 };
 use std::{
     collections::BTreeMap,
@@ -93,6 +100,10 @@ struct Inner {
     purges: bool,
     /// Whether content of rooms is erased.
     erases: bool,
+    /// Whether about half of the nodes are of before.
+    is_upgrade: bool,
+    /// How rooms go that nobody comes to, if they do.
+    passing: Option<Passing>,
 }
 
 #[derive(Default)]
@@ -115,7 +126,8 @@ impl Cluster {
         // Small, so that it drops events that a gateway still wants.
         let events = (kept == Kept::InDatabase).then(|| 20 + random.below(200) as usize);
         let usual = Config::default().epoch;
-        let epoch = match has_sealed(seed) {
+        let passing = (conditions == Conditions::RoomsGo).then(|| Passing::of(seed));
+        let epoch = match has_sealed(seed) && passing.is_none() {
             true => Millis(started()),
             false => usual,
         };
@@ -145,6 +157,8 @@ impl Cluster {
             keeps: keeps(conditions, seed),
             purges: purges(conditions, seed),
             erases: erases(conditions, seed),
+            is_upgrade: is_upgrade(seed) && passing.is_none(),
+            passing,
         }))
     }
 
@@ -167,6 +181,11 @@ impl Cluster {
         self.0.erases
     }
 
+    /// How rooms go that nobody comes to; `None`: they stay.
+    pub(crate) fn passing(&self) -> Option<&Passing> {
+        self.0.passing.as_ref()
+    }
+
     /// An operator wants something of a room; not before it is decided.
     pub(crate) async fn order(&self, room: &RoomId, action: Action) {
         let submission = Submission {
@@ -182,6 +201,12 @@ impl Cluster {
     pub(crate) fn now(&self) -> u64 {
         let (epoch, at) = self.0.began;
         epoch.0 / 1000 + at.elapsed().as_secs()
+    }
+
+    /// The clock of all nodes, which is that of the bus.
+    fn clock(&self) -> Clock {
+        let (epoch, at) = self.0.began;
+        Arc::new(move || Millis(epoch.0 + at.elapsed().as_millis() as u64))
     }
 
     pub(crate) fn kept(&self) -> Kept {
@@ -213,7 +238,13 @@ impl Cluster {
         let node = Node::start(
             name,
             number,
-            (self.formats(number), !is_upgrade(self.0.seed), self.0.keeps),
+            Settings {
+                formats: self.formats(number),
+                all_read: !self.0.is_upgrade,
+                keeps: self.0.keeps,
+                passing: self.0.passing.clone(),
+                clock: self.clock(),
+            },
             bus,
             journal,
             self.0.shards,
@@ -227,7 +258,7 @@ impl Cluster {
     /// so that gateways go to and fro between the forms.
     fn formats(&self, number: u64) -> u32 {
         let mut random = Random::of(self.0.seed, &format!("formats of {number}"));
-        match is_upgrade(self.0.seed) {
+        match self.0.is_upgrade {
             true if random.below(2) == 0 => 1,
             _ => FORMATS,
         }
@@ -343,6 +374,43 @@ impl Cluster {
         let view = self.0.own.ask(&Ask::room(room.clone())).await.ok()?;
         let is_told = view.refused.is_none();
         is_told.then_some((view.head, view.purged))
+    }
+
+    /// Whether nobody is in a room, if its owner tells it.
+    pub(crate) async fn is_empty(&self, room: &RoomId) -> Option<bool> {
+        let view = self.0.own.ask(&Ask::room(room.clone())).await.ok()?;
+        let is_told = view.refused.is_none();
+        is_told.then_some(view.members.is_empty())
+    }
+
+    /// What is stored of a room, in words; in the database one snapshot may be, which says how far
+    /// it went. Its owner is not asked, so that it stays out of the memory.
+    pub(crate) async fn what_is_stored(&self, room: &RoomId) -> Option<String> {
+        // More than a room of a run has.
+        const ALL: Seq = Seq(20_000);
+        let fine = "nothing goes wrong for the own connection";
+        let journal = self.journal();
+        let listed = journal.rooms(None, 100).await.expect(fine);
+        let events = self.events(room, ALL).await;
+        let messages = self.0.own.stored(room, Position::ZERO, 9).await;
+        let mut beside = Vec::new();
+        for under in ["snapshot", "pin", "copies"] {
+            let names = self.0.own.names_under(&format!("{under}.{room}")).await;
+            beside.extend(names.expect(fine));
+        }
+        let stored = (
+            listed.contains(room),
+            events.len(),
+            messages.expect(fine).len(),
+            beside,
+        );
+        (stored != (false, 0, 0, Vec::new())).then(|| {
+            let (listed, events, messages, beside) = stored;
+            format!(
+                "of {room} there is stored: its name {listed}, {events} events, {messages} \
+                 messages, and {beside:?}"
+            )
+        })
     }
 
     /// Whether something of before a purge is stored beside the journal: a snapshot, or what was

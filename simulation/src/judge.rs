@@ -218,8 +218,9 @@ fn against(
             None
         }
     });
+    let pages = room.pages.iter().flat_map(|page| &page.events);
     let stays = |event: &&loadtest::history::Event| event.seq >= first;
-    for event in saw.chain(&room.pages).filter(stays) {
+    for event in saw.chain(pages).filter(stays) {
         if !kept.get(&event.seq).is_some_and(|kept| kept.agrees(event)) {
             violations.push(format!(
                 "seq {} was shown as {event:?} and is kept as {:?}",

@@ -2,21 +2,25 @@
 //! that it can be frozen and killed as a process can.
 
 use crate::{
+    passing::Passing,
     random::Random,
-    wire::{Wire, wire},
+    wire::{ON_THE_WAY, Wire, wire},
 };
 use safe_chat::{
     bus::{Ask, Bus, Direct, FORMATS, NodeRecord, Role, memory::Memory},
     cluster,
-    gateway::{self, Join},
+    gateway::{self, Join, StartAt, Taken},
     journal::Journal,
     room::{Identity, Incarnation, Key, Reentry, Rejection, RoomId, Shards, UserId},
     task::Scope,
     wire::{Message, ServerFrame},
-    writer,
+    writer::{self, Clock},
 };
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::timeout};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -34,12 +38,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The `number`th start of a process in this run. `keeps`: how many of their last events rooms
-    /// keep, if not all; `all_read`: every node reads the newest forms.
+    /// The `number`th start of a process in this run.
     pub(crate) fn start(
         name: &str,
         number: u64,
-        (formats, all_read, keeps): (u32, bool, Option<u64>),
+        settings: Settings,
         bus: Memory,
         journal: Arc<dyn Journal>,
         shards: Shards,
@@ -59,18 +62,25 @@ impl Node {
             commit: "".into(),
             address: "127.0.0.1:8558".into(),
             unreachable: Vec::new(),
-            formats,
+            formats: settings.formats,
             keeps: None,
+            gone_after_s: None,
         };
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
-        let writer = writer::Handle::new(settings(keeps), shared.clone(), journal.clone());
-        if all_read {
+        let writer = writer::Handle::with_clock(
+            settings.writer(),
+            shared.clone(),
+            journal.clone(),
+            settings.clock.clone(),
+        );
+        if settings.all_read {
             writer.note_formats(FORMATS);
         }
         // Small outboxes, so that a client can be slow within seconds.
         let slow = gateway::Config {
             backlog_bytes: 256 * 1024,
             backlog_frames: 256,
+            gone_after_s: settings.writer().gone_after_s,
             ..gateway::Config::default()
         };
         let gateway =
@@ -134,6 +144,35 @@ impl Node {
         answered.await.ok()
     }
 
+    /// What a reader without a session hears, in pieces, until the stream ends.
+    pub(crate) fn watch(
+        &self,
+        address: IpAddr,
+        room: RoomId,
+        from: StartAt,
+        mut random: Random,
+    ) -> mpsc::Receiver<String> {
+        let (gateway, members) = (self.gateway.clone(), self.cluster.clone());
+        let (down, heard) = mpsc::channel(ON_THE_WAY);
+        let watch = async move {
+            members.known().await;
+            let client = gateway.client(address);
+            let Ok(watch) = gateway.watch(&client, &room, from).await else {
+                return;
+            };
+            while let Taken::Frames(frames) = watch.outbox().take().await {
+                let bytes: Vec<u8> = frames.iter().flat_map(|it| it.bytes().to_vec()).collect();
+                let text = String::from_utf8(bytes).expect("an event stream is text");
+                sleep(random.time(Duration::from_millis(20))).await;
+                if down.send(text).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::spawn(self.scope.clone().run(watch));
+        heard
+    }
+
     /// The public state of a room's group, as this node is told it; `None`: it could not be asked,
     /// or died.
     pub(crate) async fn group(&self, room: RoomId) -> Option<Option<Reentry>> {
@@ -187,17 +226,34 @@ impl Node {
     }
 }
 
-/// Rooms leave the memory within seconds, so that they are opened again often; and keys leave the
-/// rooms with the first snapshot after their owners.
-fn settings(keeps: Option<u64>) -> writer::Config {
-    writer::Config {
-        keep_events: keeps.unwrap_or_default(),
-        trim_ms: 2_000,
-        idle_ms: 3_000,
-        carry_ms: 2_000,
-        names_in_snapshot: 0,
-        // Events have the time of the simulation, owners that of this machine.
-        gone_after_s: 0,
-        ..writer::Config::default()
+/// What a node is like.
+pub(crate) struct Settings {
+    pub(crate) formats: u32,
+    /// Every node reads the newest forms.
+    pub(crate) all_read: bool,
+    /// How many of their last events rooms keep, if not all.
+    pub(crate) keeps: Option<u64>,
+    /// How rooms go that nobody comes to, if they do.
+    pub(crate) passing: Option<Passing>,
+    pub(crate) clock: Clock,
+}
+
+impl Settings {
+    /// Rooms leave the memory within seconds, so that they are opened again often; and keys leave
+    /// the rooms with the first snapshot after their owners.
+    fn writer(&self) -> writer::Config {
+        let usual = writer::Config {
+            keep_events: self.keeps.unwrap_or_default(),
+            trim_ms: 2_000,
+            idle_ms: 3_000,
+            carry_ms: 2_000,
+            names_in_snapshot: 0,
+            gone_after_s: 0,
+            ..writer::Config::default()
+        };
+        match &self.passing {
+            Some(passing) => passing.writer(usual),
+            None => usual,
+        }
     }
 }

@@ -1,13 +1,7 @@
 //! What goes wrong in a run, and when: drawn from the seed, and done to the cluster while clients
 //! talk.
 
-use crate::{
-    board::Board,
-    cluster::Cluster,
-    node::Node,
-    random::Random,
-    run::{Conditions, ROUGH},
-};
+use crate::{board::Board, cluster::Cluster, node::Node, random::Random, run::Conditions};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -55,18 +49,25 @@ struct Fault {
 }
 
 /// The faults of a run, in the order of their times.
-pub(crate) struct Plan(Vec<Fault>);
+pub(crate) struct Plan {
+    faults: Vec<Fault>,
+    /// When they are over.
+    ends: Duration,
+}
 
 impl Plan {
     pub(crate) fn of(conditions: Conditions, seed: u64) -> Self {
-        match conditions {
-            Conditions::Rough => Self::rough(seed),
-            Conditions::Calm => Self(Vec::new()),
+        let ends = conditions.rough();
+        let faults = match conditions {
+            Conditions::Rough => Self::rough(seed, ends, 8),
+            Conditions::RoomsGo => Self::rough(seed, ends, 24),
+            Conditions::Calm => Vec::new(),
             Conditions::RollingRestart => Self::rolling_restart(),
-        }
+        };
+        Self { faults, ends }
     }
 
-    fn rolling_restart() -> Self {
+    fn rolling_restart() -> Vec<Fault> {
         let restart = |(at, node)| Fault {
             at: Duration::from_secs(at),
             kind: Kind::Drain,
@@ -74,30 +75,27 @@ impl Plan {
             lasts: Duration::from_secs(2),
             size: 0,
         };
-        Self([8, 18, 28].into_iter().zip(NODES).map(restart).collect())
+        [8, 18, 28].into_iter().zip(NODES).map(restart).collect()
     }
 
-    fn rough(seed: u64) -> Self {
+    /// At most so many.
+    fn rough(seed: u64, ends: Duration, most: u64) -> Vec<Fault> {
         let mut random = Random::of(seed, "plan");
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| random.chance(400)).collect();
         let count = if kinds.is_empty() {
             0
         } else {
-            1 + random.below(8)
+            1 + random.below(most)
         };
         let mut faults: Vec<Fault> = (0..count)
-            .map(|_| Self::fault(&mut random, &kinds))
+            .map(|_| Self::fault(&mut random, &kinds, ends))
             .collect();
         faults.sort_by_key(|fault| fault.at);
-        Self(faults)
+        faults
     }
 
-    fn fault(random: &mut Random, kinds: &[Kind]) -> Fault {
-        let (at, kind, node) = (
-            random.time(ROUGH),
-            *random.pick(kinds),
-            *random.pick(&NODES),
-        );
+    fn fault(random: &mut Random, kinds: &[Kind], ends: Duration) -> Fault {
+        let (at, kind, node) = (random.time(ends), *random.pick(kinds), *random.pick(&NODES));
         Fault {
             at,
             kind,
@@ -110,7 +108,7 @@ impl Plan {
     /// The nodes that run in the end.
     pub(crate) fn nodes(&self) -> Vec<&'static str> {
         let late = self
-            .0
+            .faults
             .iter()
             .any(|fault| fault.kind == Kind::Join)
             .then_some(LATE);
@@ -120,13 +118,13 @@ impl Plan {
     /// Does it all, and returns when the rough part of the run is over.
     pub(crate) async fn happen(self, cluster: &Cluster, board: &Board) {
         let start = Instant::now();
-        for fault in self.0 {
+        for fault in self.faults {
             sleep_until(start + fault.at).await;
             board.count(format!("{:?}", fault.kind));
             tracing::info!(?fault, "fault");
             tokio::spawn(fault.strike(cluster.clone()));
         }
-        sleep_until(start + ROUGH).await;
+        sleep_until(start + self.ends).await;
     }
 }
 

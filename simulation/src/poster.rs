@@ -25,6 +25,8 @@ pub(crate) struct Poster {
     pub(crate) phase: watch::Receiver<Phase>,
     /// Between two messages, on average.
     pub(crate) pace: Duration,
+    /// Messages so far.
+    pub(crate) said: u64,
 }
 
 impl Poster {
@@ -34,12 +36,18 @@ impl Poster {
         while !self.is_watched() {
             sleep(self.pace).await;
         }
-        for number in 1.. {
+        self.go_on().await;
+    }
+
+    /// Goes on where it was, until it is over.
+    pub(crate) async fn go_on(&mut self) {
+        loop {
             sleep(self.random.time(self.pace * 2)).await;
             if *self.phase.borrow() != Phase::Talk {
                 return;
             }
-            let id = format!("{}-{number}", self.user);
+            self.said += 1;
+            let id = format!("{}-{}", self.user, self.said);
             while !self.post(&id).await {
                 sleep(self.random.skewed(Duration::from_secs(2))).await;
             }

@@ -5,8 +5,9 @@ use crate::{
     client::{Client, Phase},
     cluster::{Cluster, Kept, has_sealed},
     count::Count,
-    judge,
+    judge, lives,
     orders::{Operator, Orders},
+    passing,
     plan::{NODES, Plan},
     poster::Poster,
     random::Random,
@@ -46,6 +47,27 @@ pub enum Conditions {
     /// Nothing goes wrong, and each node is stopped in order and started again, one after the
     /// other.
     RollingRestart,
+    /// Whatever the seed says, for longer, in rooms that go when nobody comes to them.
+    RoomsGo,
+}
+
+impl Conditions {
+    /// How long things go wrong.
+    pub(crate) fn rough(self) -> Duration {
+        match self {
+            Self::RoomsGo => ROUGH * 6,
+            Self::Rough | Self::Calm | Self::RollingRestart => ROUGH,
+        }
+    }
+
+    /// How long it may then take until everything has settled.
+    fn settle(self) -> Duration {
+        match self {
+            // Somebody must be found to have left, and a purge is looked at once more.
+            Self::RoomsGo => SETTLE * 4,
+            Self::Rough | Self::Calm | Self::RollingRestart => SETTLE,
+        }
+    }
 }
 
 /// What became of a seed.
@@ -82,13 +104,16 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
         Board::default(),
         Plan::of(conditions, seed),
     );
-    if conditions != Conditions::Rough {
+    if matches!(conditions, Conditions::Calm | Conditions::RollingRestart) {
         cluster.weather().calm();
     }
     let nodes = plan.nodes();
     NODES.into_iter().for_each(|name| cluster.start(name));
     let (phase, _) = watch::channel(Phase::Talk);
-    let clients = clients(conditions, seed, &cluster, &board, &phase);
+    let clients = match conditions {
+        Conditions::RoomsGo => passing::cast(seed, &cluster, &board, &phase),
+        _ => clients(conditions, seed, &cluster, &board, &phase),
+    };
     plan.happen(&cluster, &board).await;
     tracing::info!("calm");
     cluster.mend(&nodes);
@@ -96,9 +121,10 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     phase.send_replace(Phase::Listen);
     // A fault that began late may end only now.
     cluster.mend(&nodes);
-    let (mut sealed, mut violations) = (Counts::default(), judge::safety(&board, &cluster));
+    let (mut sealed, mut violations) = (Counts::default(), safety(&board, &cluster));
     if violations.is_empty() {
-        violations = settle(&cluster, &board, &nodes, &mut sealed).await;
+        let until = Instant::now() + conditions.settle();
+        violations = settle(&cluster, &board, &nodes, &mut sealed, until).await;
     }
     phase.send_replace(Phase::Over);
     for client in clients {
@@ -115,6 +141,7 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
         },
         1,
     );
+    count.add("lives", lives::counted(&board, &cluster));
     count.add("runs with trimming", cluster.keeps().is_some().into());
     count.add("runs with purges", cluster.purges().into());
     count.add("runs with erasures", cluster.erases().into());
@@ -167,6 +194,7 @@ fn clients(
             random: Random::of(seed, &format!("poster in {name}")),
             phase: phase.subscribe(),
             pace: pace.max(POSTS),
+            said: 0,
         };
         all.push(tokio::spawn(poster.run()));
         for user in 0..1 + random.below(4) {
@@ -180,6 +208,7 @@ fn clients(
                 random,
                 phase: phase.subscribe(),
                 pace,
+                history: 0,
                 naps: conditions == Conditions::Rough,
                 said: BTreeMap::new(),
             };
@@ -245,18 +274,26 @@ fn clients(
 }
 
 /// Waits until every client is there, was answered, saw everything and knows who is here, and every
-/// command is decided; for at most [`SETTLE`]. Returns what is not so then.
+/// command is decided; until then at most. Returns what is not so then.
 async fn settle(
     cluster: &Cluster,
     board: &Board,
     nodes: &[&'static str],
     counted: &mut Counts,
+    until: Instant,
 ) -> Vec<String> {
-    let until = Instant::now() + SETTLE;
     loop {
         sleep(Duration::from_secs(1)).await;
         // A drain that began before ends in a node that is started again only after its fault.
         nodes.iter().for_each(|name| cluster.start(name));
+        if cluster.passing().is_some() {
+            let mut left = lives::kept(board, cluster).await;
+            if left.is_empty() || Instant::now() > until {
+                left.splice(..0, lives::safety(board, cluster));
+                return left;
+            }
+            continue;
+        }
         let mut violations = judge::safety(board, cluster);
         let broken = !violations.is_empty();
         violations.extend(judge::liveness(board));
@@ -265,6 +302,13 @@ async fn settle(
         if violations.is_empty() || broken || Instant::now() > until {
             return violations;
         }
+    }
+}
+
+fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
+    match cluster.passing() {
+        Some(_) => lives::safety(board, cluster),
+        None => judge::safety(board, cluster),
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Talk {
     seen: Option<u64>,
     /// The place of the last purge that it saw.
     purged: u64,
+    /// Its room may begin anew, in which no place is behind a purge of before.
+    is_passing: bool,
     /// Whose content was erased, by what it saw since its room last began anew: the place of that.
     erased: BTreeMap<String, u64>,
     said: u64,
@@ -48,11 +50,20 @@ impl Talk {
             user: user.into(),
             seen: None,
             purged: 0,
+            is_passing: false,
             erased: BTreeMap::new(),
             said: 0,
             open: BTreeMap::new(),
             journaled: VecDeque::new(),
             retry_at: None,
+        }
+    }
+
+    /// In a room that may go.
+    pub(crate) fn in_passing(user: &str) -> Self {
+        Self {
+            is_passing: true,
+            ..Self::new(user)
         }
     }
 
@@ -127,7 +138,7 @@ impl Talk {
             "event" => {
                 let event = Event::of_json(frame).ok_or_else(wrong)?;
                 self.seen = Some(event.seq);
-                if event.kind == "purged" {
+                if event.kind == "purged" && !self.is_passing {
                     self.purged = event.seq;
                 }
                 if event.kind == "erased" {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::{sync::mpsc, time::sleep};
 
 /// Batches of frames on their way to a client that does not read: what a socket's buffers hold.
-const ON_THE_WAY: usize = 2;
+pub(crate) const ON_THE_WAY: usize = 2;
 
 /// How long a client may take to read the last thing that it is told.
 const LAST: Duration = Duration::from_secs(1);

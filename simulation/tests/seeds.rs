@@ -10,6 +10,9 @@ use std::{env, thread};
 /// many failed ones it ends.
 const SEEDS: u64 = 700;
 
+/// Seeds in which rooms go; `GOING` sets another number.
+const GOING: u64 = 60;
+
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| {
         text.parse()
@@ -55,6 +58,28 @@ fn no_seed_breaks_a_promise() {
             .collect();
         assert!(missing.is_empty(), "never happened: {missing:?}");
     }
+}
+
+#[test]
+fn a_room_that_goes_is_never_shown_in_the_next_one() {
+    let from = number("FROM", 0);
+    let jobs = thread::available_parallelism().map_or(1, Into::into);
+    let seeds = from..from + number("GOING", GOING);
+    let summary = seeds::all(Conditions::RoomsGo, seeds, jobs, 5);
+    println!("{} seeds: {}", summary.runs, summary.count);
+    let failed = summary.failed.iter();
+    let failed = failed.map(|it| format!("seed {}:\n  {}", it.seed, it.violations.join("\n  ")));
+    let failed: Vec<String> = failed.collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    // Rooms that never go would pass as well.
+    let (lives, ended) = (
+        summary.count.of("lives"),
+        summary.count.of("rooms that are gone in the end"),
+    );
+    assert!(
+        summary.runs < GOING || lives > ended,
+        "{lives} lives of {ended} rooms"
+    );
 }
 
 #[cfg(tokio_unstable)] // Without it tokio takes no seed; .cargo/config.toml sets it.
