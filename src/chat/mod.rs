@@ -16,13 +16,13 @@ mod group;
 mod heard;
 pub(crate) mod key;
 mod options;
+mod repeats;
 mod room;
 mod screen;
 mod sealed;
 mod stay;
 mod terminal;
 mod trouble;
-mod unencrypted;
 mod view;
 
 use std::io::IsTerminal;
@@ -45,11 +45,11 @@ use command::Command;
 use console::{Console, Input};
 use key::Own;
 use options::{name, token_of, trusted};
+use repeats::{NOT_ENCRYPTED, Repeats};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
 use sealed::{Found, Sealed, direct::Direct, said::unmask};
 use trouble::said;
-use unencrypted::Unencrypted;
 use view::{Line, Style, UNENCRYPTED, View};
 pub use {options::Options, sealed::Door};
 
@@ -160,7 +160,7 @@ async fn stay(
         console,
         tick: every(TICK),
         answers: FuturesUnordered::new(),
-        unencrypted: Unencrypted::default(),
+        unencrypted: NOT_ENCRYPTED,
         undecided: 0,
         leaving: None,
         quit: false,
@@ -229,7 +229,8 @@ struct Chat {
     tick: Interval,
     /// What was said or asked and is not answered.
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
-    unencrypted: Unencrypted,
+    /// What the service shows in a sealed room and no member has said.
+    unencrypted: Repeats,
     /// Messages of them.
     undecided: usize,
     /// Since when we only wait for what is undecided.
@@ -259,7 +260,13 @@ struct Chat {
 impl Chat {
     async fn run(mut self) -> Result<Option<stay::Next>> {
         let outcome = self.converse().await;
-        if let Some(rest) = self.unencrypted.rest() {
+        let of_group = self
+            .sealed
+            .as_mut()
+            .map(Sealed::untold)
+            .into_iter()
+            .flatten();
+        for rest in of_group.chain([self.unencrypted.rest()]).flatten() {
             self.note(&rest)?;
         }
         let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);

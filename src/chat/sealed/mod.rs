@@ -10,7 +10,11 @@ pub(super) mod said;
 pub(crate) mod store;
 mod words;
 
-use super::{Options, key::Stored};
+use super::{
+    Options,
+    key::Stored,
+    repeats::{BEHIND_A_GAP, Repeats, UNREADABLE},
+};
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
 use direct::{News, With};
@@ -25,7 +29,7 @@ use safe_chat_client::{
 use seal::{
     Conversation, DeviceKey, Identity, Member, Name, Public,
     conversation::{Effect, Outgoing, Show},
-    member::Shown,
+    member::{self, Shown},
     rules::JoinPolicy,
 };
 use std::{
@@ -140,6 +144,9 @@ pub(super) struct Sealed {
     sent: HashMap<u64, Hash>,
     /// So many of it are shared with whom this device lets in.
     shared_history: u8,
+    /// What the service shows and nobody can read or take.
+    faults: Repeats,
+    gaps: Repeats,
     /// What the service says of what it has just refused.
     why: String,
     /// It was told that there was nothing to share with whom this device let in.
@@ -232,6 +239,8 @@ impl Sealed {
             unread: None,
             sent: HashMap::new(),
             shared_history: 0,
+            faults: UNREADABLE,
+            gaps: BEHIND_A_GAP,
             why: String::new(),
             had_nothing_to_share: false,
         })
@@ -351,6 +360,8 @@ impl Sealed {
         }
         tasks.extend(self.look());
         tasks.extend(self.recheck()?);
+        let untold = [self.gaps.tick(), self.faults.tick()];
+        tasks.extend(untold.into_iter().flatten().map(Task::Note));
         Ok(tasks)
     }
 
@@ -496,7 +507,11 @@ impl Sealed {
     }
 
     fn shown(&mut self, show: &Show, event: Option<&Event>) -> Option<Task> {
-        if self.was_told(show) {
+        let mut is_counted = |event: &Event| {
+            let repeats = self.repeats(show);
+            repeats.is_some_and(|of| !of.is_told(event.seq))
+        };
+        if event.is_some_and(&mut is_counted) || self.was_told(show) {
             return None;
         }
         Some(match (self.message(show, event), show) {
@@ -504,6 +519,24 @@ impl Sealed {
             (None, Show::NotIn) if self.with.is_some() => self.not_let_in_yet(),
             (None, other) => Task::Note(self.said_of(other, event)),
         })
+    }
+
+    /// What a service can have this device say without end.
+    fn repeats(&mut self, show: &Show) -> Option<&mut Repeats> {
+        match show {
+            Show::Odd(member::Error::Gap) => Some(&mut self.gaps),
+            Show::Odd(_) => Some(&mut self.faults),
+            Show::Room {
+                what: Shown::Unreadable(_),
+                ..
+            } => Some(&mut self.faults),
+            _ => None,
+        }
+    }
+
+    /// How many of these were not told of.
+    pub(super) fn untold(&mut self) -> [Option<String>; 2] {
+        [self.gaps.rest(), self.faults.rest()]
     }
 
     /// What there is to read of what is no message.
