@@ -49,6 +49,20 @@ pub(crate) async fn what_was_said_and_read_is_there_after_a_kill(cluster: Cluste
     harry
         .shows("you shared 3 earlier messages with charly")
         .await;
+    // What it did itself stands there as what it was, also for who reads the past.
+    harry.types("/ask 7\r");
+    harry.shows("you asked the others for the last 7").await;
+    harry.types("/share harry\r");
+    harry.shows("no other device of yours").await;
+    drop(harry);
+    let mut harry = open(&first, "harry", keys.path());
+    harry.shows("joined #aaa").await;
+    harry.types("/history\r");
+    let mut past = harry.shows_up_to("you shared 3 earlier messages").await;
+    past += &harry
+        .shows_up_to("you asked the others for the last 7")
+        .await;
+    assert!(!past.contains("(sealed, "), "{past}");
 
     // And said to a node that never takes it.
     first.signal("-STOP").await;

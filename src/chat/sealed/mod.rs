@@ -19,7 +19,7 @@ use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
 use direct::{News, With};
 use futures::{FutureExt, future::BoxFuture};
-use kept::{Hash, Kept};
+use kept::{Hash, Kept, Record};
 use publishing::Publishing;
 use rustls::ClientConfig;
 use safe_chat_client::{
@@ -483,6 +483,8 @@ impl Sealed {
 
     fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
         let records = self.records_of(&effects, event);
+        // Nothing else knows after a kill what own questions and shared messages were.
+        let is_noted = records.iter().any(|one| matches!(one, Record::Noted(_)));
         self.kept.keep(records)?;
         let (mut tasks, mut let_in) = (Vec::new(), BTreeSet::new());
         for effect in effects {
@@ -500,7 +502,7 @@ impl Sealed {
             }
         }
         tasks.extend(self.share_with_all(let_in)?);
-        if tasks.iter().any(|task| matches!(task, Task::Send(..))) {
+        if is_noted || tasks.iter().any(|task| matches!(task, Task::Send(..))) {
             self.write()?;
         }
         Ok(tasks)
