@@ -338,7 +338,7 @@ impl<R: BufRead> Reader<R> {
                 return Err(self.bad(*why));
             }
         }
-        let (most, what) = match &bytes == STATE {
+        let (most, what) = match bytes == STATE {
             true => (STATE_LINE, "state"),
             false => (LINE, "line but that of a state"),
         };
