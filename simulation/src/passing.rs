@@ -59,7 +59,13 @@ impl Passing {
 
     /// The settings of owners, who look for rooms that are gone every few seconds.
     pub(crate) fn writer(&self, usual: writer::Config) -> writer::Config {
+        // A room whose keys were ever in records goes by a purge alone.
+        let names_in_snapshot = match self.keeps {
+            Some(_) => writer::Config::default().names_in_snapshot,
+            None => usual.names_in_snapshot,
+        };
         writer::Config {
+            names_in_snapshot,
             trim_ms: 20,
             keep_age_s: self.keeps.map_or(0, |age| age.as_secs()),
             gone_after_s: self.after.as_secs(),
