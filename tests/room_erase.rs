@@ -7,8 +7,8 @@ mod decided;
 
 use decided::Room;
 use safe_chat::room::{
-    Action, Body, Change, CommandId, Identity, Key, Kind, Limits, Millis, Outcome, Reason,
-    RequestId, Seq, UserId,
+    Action, Body, CommandId, Identity, Key, Kind, Limits, Millis, Outcome, Reason, RequestId, Seq,
+    UserId,
 };
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ impl Room {
         let left = self.events.iter();
         let left = left.filter(|event| (first..=through).contains(&event.seq));
         let bytes = left.map(|event| event.size() as u64).sum();
-        self.state.change(Change::Rewritten { through, bytes });
+        self.state.rewritten(through, bytes);
     }
 }
 
@@ -122,11 +122,7 @@ fn a_second_erasure_takes_what_came_since_and_the_first_one_does_not_end_it() {
     room.take(erase("harry"));
     assert_eq!(room.hidden(), [1, 4]);
     // Its owner had begun before the second one came.
-    let bytes = 5;
-    room.state.change(Change::Rewritten {
-        through: early,
-        bytes,
-    });
+    room.state.rewritten(early, 5);
     assert_eq!(room.hidden(), [1, 4]);
     room.is_rewritten();
     assert_eq!(room.hidden(), [0; 0]);
@@ -147,11 +143,7 @@ fn a_purge_leaves_nothing_to_erase() {
     // A trim that went further than what is erased does not make the room larger again.
     room.take(post(9, "harry"));
     let bytes = room.state.kept.bytes;
-    let through = before;
-    room.state.change(Change::Rewritten {
-        through,
-        bytes: 1000,
-    });
+    room.state.rewritten(before, 1000);
     assert_eq!(room.state.kept.bytes, bytes);
 }
 

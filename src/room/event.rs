@@ -190,12 +190,4 @@ pub enum Change {
         /// Bytes of content that go, of those that were counted.
         bytes: u64,
     },
-    /// The content that erasures are about up to a place is gone from the journal. No command says
-    /// so: an owner that did not get to journal it does all of it again.
-    Rewritten {
-        /// The last place that was copied.
-        through: Seq,
-        /// Bytes of content that are left up to there, of those that are counted.
-        bytes: u64,
-    },
 }

@@ -132,10 +132,7 @@ impl State {
 }
 
 fn is_of_what_is_kept(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::Trimmed { .. } | Change::Rewritten { .. } | Change::RetentionSet { .. }
-    )
+    matches!(change, Change::Trimmed { .. } | Change::RetentionSet { .. })
 }
 
 #[cfg(test)]

@@ -217,7 +217,6 @@ impl State {
                 since,
                 bytes,
             } => self.kept.trim(*start, *since, *bytes),
-            Change::Rewritten { through, bytes } => self.rewritten(*through, *bytes),
         }
     }
 

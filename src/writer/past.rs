@@ -65,13 +65,6 @@ impl Pass {
         (self.next, self.bytes, self.is_worth) = (Seq(1), 0, true);
     }
 
-    fn done(self) -> Change {
-        Change::Rewritten {
-            through: self.through(),
-            bytes: self.bytes,
-        }
-    }
-
     /// The last place that is copied.
     pub(super) fn through(&self) -> Seq {
         self.erasing.last()
@@ -306,9 +299,9 @@ impl Trimming {
         ends
     }
 
-    /// A part was copied, or could not be: then all of it is copied again, later. The change that
-    /// says that there was nothing to erase.
-    pub(super) fn copied(&mut self, pass: Option<Pass>, later: Instant) -> Option<Change> {
+    /// A part was copied, or could not be: then all of it is copied again, later. The pass that is
+    /// done, if there was nothing to erase.
+    pub(super) fn copied(&mut self, pass: Option<Pass>, later: Instant) -> Option<Pass> {
         self.stage = match &pass {
             Some(pass) if pass.is_copied && !pass.is_worth => Stage::Note,
             Some(pass) if pass.is_copied => Stage::Save,
@@ -319,21 +312,20 @@ impl Trimming {
             }
         };
         self.pass = pass;
-        let vain = self.pass.take_if(|_| self.stage == Stage::Note);
-        vain.map(Pass::done)
+        self.pass.take_if(|_| self.stage == Stage::Note)
     }
 
     /// What was copied was removed, all of it or what could be; `None`: it failed, and is copied
-    /// again. The change that says that it is gone.
+    /// again. The pass, if it is done.
     pub(super) fn copied_removed(
         &mut self,
         all: Option<bool>,
         (now, later): (Instant, Instant),
-    ) -> Option<Change> {
+    ) -> Option<Pass> {
         match all {
             Some(true) => {
                 (self.stage, self.may_be_halfway) = (Stage::Note, false);
-                self.pass.take().map(Pass::done)
+                self.pass.take()
             }
             Some(false) => {
                 self.removed(all, false, now);

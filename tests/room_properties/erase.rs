@@ -3,7 +3,7 @@
 
 use super::{commands::commands, run};
 use proptest::{prelude::*, sample::Index};
-use safe_chat::room::{Body, Change, Event, Kind, Seq, State};
+use safe_chat::room::{Body, Event, Kind, Seq, State};
 
 /// Whether an event behind it, but behind no purge, says that its content goes.
 fn is_erased(event: &Event, events: &[Event]) -> bool {
@@ -28,7 +28,7 @@ fn rewrite(state: &mut State, events: &mut [Event]) {
     let left = events.iter();
     let left = left.filter(|event| (first..=through).contains(&event.seq));
     let bytes = left.map(|event| event.size() as u64).sum();
-    state.change(Change::Rewritten { through, bytes });
+    state.rewritten(through, bytes);
 }
 
 /// Which bytes of content there are depends on whether it was erased yet.

@@ -10,16 +10,16 @@ use safe_chat::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
-fn user(name: &str) -> UserId {
+pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
 }
 
-fn erase(name: &str) -> Action {
+pub(crate) fn erase(name: &str) -> Action {
     Action::Erase { user: user(name) }
 }
 
 /// A message of somebody else.
-fn says(id: u64, name: &str) -> Action {
+pub(crate) fn says(id: u64, name: &str) -> Action {
     let mut action = post(id, id.into());
     let Action::Send { user: who, .. } = &mut action else {
         unreachable!("a post is sent")
@@ -29,7 +29,7 @@ fn says(id: u64, name: &str) -> Action {
 }
 
 /// Harry's and charly's messages in turns, from the place 2 on.
-async fn talk(client: &mut Client, messages: u64) -> u64 {
+pub(crate) async fn talk(client: &mut Client, messages: u64) -> u64 {
     client.journaled(open(7, None)).await;
     let mut last = 0;
     for id in 1..=messages {
@@ -43,12 +43,12 @@ async fn talk(client: &mut Client, messages: u64) -> u64 {
 }
 
 /// Whether an event has content.
-fn has_content(event: &Event) -> bool {
+pub(crate) fn has_content(event: &Event) -> bool {
     matches!(&event.kind, Kind::Message { body, .. } if *body != Body::Erased)
 }
 
 impl Node {
-    async fn takes_newest(&self) -> &Self {
+    pub(crate) async fn takes_newest(&self) -> &Self {
         self.writer.note_formats(FORMATS);
         self.take().await;
         self

@@ -6,6 +6,7 @@ mod on_bus;
 mod past;
 mod purge;
 mod records;
+mod recovered;
 mod retired;
 #[path = "../support/sealed.rs"]
 mod sealed;

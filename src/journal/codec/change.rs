@@ -107,18 +107,26 @@ pub(super) fn encode_change(change: &Change) -> v1::Change {
             since: since.0,
             bytes: *bytes,
         }),
-        Change::Rewritten { through, bytes } => Stored::Rewritten(v1::change::Rewritten {
-            through: through.0,
-            bytes: *bytes,
-        }),
     };
     v1::Change {
         change: Some(change),
     }
 }
 
-/// Reads what [`encode_change`] gave.
-pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
+/// Reads changes as [`encode_change`] gave them. An earlier version also had events say that the
+/// owner had finished an erasure: only the journal itself knows that ([`State::rewritten`]).
+///
+/// [`State::rewritten`]: crate::room::State::rewritten
+pub(super) fn decode_changes(stored: Vec<v1::Change>) -> Result<Vec<Change>, Bad> {
+    let counts = |stored: &v1::Change| !matches!(stored.change, Some(Stored::Rewritten(_)));
+    stored
+        .into_iter()
+        .filter(counts)
+        .map(decode_change)
+        .collect()
+}
+
+fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
     match stored.change {
         Some(Stored::Opened(opened)) => {
             let (session, user, device, gateway) = decode_opened(opened)?;
@@ -187,11 +195,7 @@ pub(super) fn decode_change(stored: v1::Change) -> Result<Change, Bad> {
             since: Millis(trimmed.since),
             bytes: trimmed.bytes,
         }),
-        Some(Stored::Rewritten(rewritten)) => Ok(Change::Rewritten {
-            through: Seq(number("event", rewritten.through)?),
-            bytes: rewritten.bytes,
-        }),
-        None => Err(Bad(
+        Some(Stored::Rewritten(_)) | None => Err(Bad(
             "a change of a kind that this version does not know: install a newer one".into(),
         )),
     }

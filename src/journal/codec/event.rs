@@ -4,7 +4,7 @@
 use super::{
     Error,
     change::{
-        Bad, decode_change, device, encode_change, id_bytes, number, request_id, session_id, user,
+        Bad, decode_changes, device, encode_change, id_bytes, number, request_id, session_id, user,
     },
     decode_command_id, encode_command_id,
 };
@@ -196,11 +196,7 @@ pub fn decode_event(stored: v1::StoredEvent) -> Result<Event, Error> {
         return Err(damaged(Bad("no room has such a place".into())));
     }
     let kind = upcast(payload).map_err(damaged)?;
-    let changes = changes
-        .into_iter()
-        .map(decode_change)
-        .collect::<Result<_, _>>()
-        .map_err(damaged)?;
+    let changes = decode_changes(changes).map_err(damaged)?;
     Ok(Event {
         seq: Seq(seq),
         at: Millis(at),

@@ -73,7 +73,6 @@ fn size_of_change(change: &Change) -> usize {
         }
         Change::RetentionSet { .. } => bytes(3 * NUMBER) + NUMBER,
         Change::Trimmed { .. } => 3 * NUMBER,
-        Change::Rewritten { .. } => 2 * NUMBER,
     };
     bytes(bytes(content))
 }

@@ -3,7 +3,7 @@
 use super::{
     Error,
     change::{
-        Bad, decode_abandoned, decode_change, decode_maker, decode_opened, decode_pinned,
+        Bad, decode_abandoned, decode_changes, decode_maker, decode_opened, decode_pinned,
         decode_policy, decode_reason, decode_taken, encode_abandoned, encode_change, encode_maker,
         encode_opened, encode_pinned, encode_taken, id_bytes, number, request_id, session_id, user,
     },
@@ -12,8 +12,8 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Away, Change, Ended, Erasure, Erasures, Group, Holder, Kept, MessageKey, Millis,
-        Policy, Purge, Sent, Seq, Session, SessionId, State, Turn,
+        Attempt, Away, Ended, Erasure, Erasures, Group, Holder, Kept, MessageKey, Millis, Policy,
+        Purge, Sent, Seq, Session, SessionId, State, Turn,
     },
 };
 use bytes::Bytes;
@@ -380,10 +380,6 @@ fn restore(stored: v1::Snapshot) -> Result<State, Bad> {
         .transpose()?
         .unwrap_or_default();
     state.erasures = decode_erasures(stored.erasures)?;
-    state.unjournaled = stored
-        .carried
-        .into_iter()
-        .map(decode_change)
-        .collect::<Result<Vec<Change>, _>>()?;
+    state.unjournaled = decode_changes(stored.carried)?;
     Ok(state)
 }

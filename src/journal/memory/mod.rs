@@ -30,7 +30,7 @@ pub struct Database {
 }
 
 /// Ordered maps throughout, so that a simulation repeats exactly.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Content {
     fences: BTreeMap<ShardId, Fence>,
     /// Serial readings of each fence: one decides every raise that was sent before it.
@@ -64,7 +64,7 @@ struct Noted {
 
 /// What a database forgets that is killed: rows that it was given since it synced, and the fences
 /// as they were then. It syncs when a fence is read at a quorum.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Unsynced {
     rows: Vec<(RoomId, Seq, Epoch)>,
     fences: BTreeMap<ShardId, Fence>,
@@ -129,6 +129,15 @@ impl Database {
             },
             shards,
         )
+    }
+
+    /// Another database with the same content: a backup, which nothing changes any more.
+    pub fn copy(&self) -> Self {
+        let content = self.step(|content| content.clone());
+        Self {
+            partitions: self.partitions,
+            content: Arc::new(Mutex::new(content)),
+        }
     }
 
     /// Has everything on a disk.

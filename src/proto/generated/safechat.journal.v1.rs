@@ -227,7 +227,8 @@ pub mod change {
         #[prost(uint64, tag = "3")]
         pub bytes: u64,
     }
-    /// What erasures are about up to a place is gone.
+    /// What erasures are about up to a place is gone. Events of earlier versions say so; it counts
+    /// for nothing, because they may be read back into a journal where it is there again.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Rewritten {
         #[prost(uint64, tag = "1")]

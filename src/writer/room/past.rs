@@ -2,7 +2,7 @@
 
 use super::{Room, Ticket};
 use crate::{
-    room::{Action, Change, Kept, Millis, Retention, Seq},
+    room::{Action, Kept, Millis, Retention, Seq},
     writer::past::{Found, Pass, Step},
 };
 use std::time::Duration;
@@ -93,18 +93,16 @@ impl Room {
 
     /// A part of its past was copied, or could not be. How many erasures that ends.
     pub(in crate::writer) fn copied(&mut self, pass: Option<Pass>, later: Instant) -> usize {
-        let change = self.past.copied(pass, later);
-        self.rewritten(change)
+        let done = self.past.copied(pass, later);
+        self.rewritten(done)
     }
 
     /// Nothing is stored any more of what was to go up to a place: how many erasures that ends.
-    fn rewritten(&mut self, change: Option<Change>) -> usize {
+    fn rewritten(&mut self, done: Option<Pass>) -> usize {
         let before = self.state.erasures.pending.len();
-        if let Some(change) = change {
-            if let Change::Rewritten { through, .. } = change {
-                self.erasing.done(through);
-            }
-            self.state.change(change);
+        if let Some(pass) = done {
+            self.erasing.done(pass.through());
+            self.state.rewritten(pass.through(), pass.bytes);
         }
         before - self.state.erasures.pending.len()
     }
@@ -115,8 +113,8 @@ impl Room {
         all: Option<bool>,
         times: (Instant, Instant),
     ) -> usize {
-        let change = self.past.copied_removed(all, times);
-        self.rewritten(change)
+        let done = self.past.copied_removed(all, times);
+        self.rewritten(done)
     }
 
     /// The place of the event of an order to let go, while no snapshot has it: nothing else says
