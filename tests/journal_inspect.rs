@@ -251,7 +251,7 @@ async fn a_snapshot_may_know_changes_that_no_event_carries() {
         },
         repeats: vec![(0, Seq(2))],
     });
-    state.saved(state.unjournaled.len());
+    state.saved(state.unjournaled.len(), true);
     let action = Action::Send {
         user: UserId::parse("harry").unwrap(),
         key: Key::parse("KEY").unwrap(),

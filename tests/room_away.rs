@@ -193,8 +193,8 @@ impl World {
                 self.moving = (self.lean.generation(), moving);
                 self.snapshot = self.lean.clone();
                 self.since.clear();
-                self.lean.saved(self.lean.unjournaled.len());
-                self.plain.saved(self.plain.unjournaled.len());
+                self.lean.saved(self.lean.unjournaled.len(), true);
+                self.plain.saved(self.plain.unjournaled.len(), true);
                 self.write(0, written.min(self.moving.1.len()));
             }
             Step::Move => {
@@ -209,7 +209,7 @@ impl World {
                 self.since.iter().for_each(|event| replayed.evolve(event));
                 // The commands of these are decided again.
                 let carried = self.lean.unjournaled.clone();
-                replayed.saved(replayed.unjournaled.len());
+                replayed.saved(replayed.unjournaled.len(), true);
                 carried
                     .into_iter()
                     .for_each(|change| replayed.change(change));

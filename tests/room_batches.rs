@@ -102,7 +102,7 @@ fn the_rest_of_a_batch_is_placed_by_the_next_owner() {
     let mut state = State::default();
     open_for_batches(&mut state);
     let mut replayed = state.clone();
-    replayed.saved(replayed.unjournaled.len());
+    replayed.saved(replayed.unjournaled.len(), true);
     let (events, _) = apply(&mut state, batch_of(1, 1, &[1, 2, 3]));
     events[..2].iter().for_each(|event| replayed.evolve(event));
     let (rest, outcome) = apply(&mut replayed, batch_of(1, 1, &[1, 2, 3]));

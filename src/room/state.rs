@@ -164,9 +164,13 @@ impl State {
 
     /// The first `count` changes that wait for an event are in a stored snapshot: the next event
     /// needs not carry them. Changes are all different, so the next event does not look as if it
-    /// carried them.
-    pub fn saved(&mut self, count: usize) {
-        self.unjournaled.drain(..count);
+    /// carried them. What an operator set waits all the same, if it `may_wait`: events outlive a
+    /// database that is put back to an earlier state, and its snapshots do not.
+    pub fn saved(&mut self, count: usize, may_wait: bool) {
+        let saved: Vec<Change> = self.unjournaled.drain(..count).collect();
+        let is_set = |change: &Change| may_wait && matches!(change, Change::RetentionSet { .. });
+        let newest = saved.into_iter().rfind(is_set);
+        self.unjournaled.splice(..0, newest);
     }
 
     fn apply(&mut self, change: &Change) {

@@ -478,7 +478,7 @@ impl Room {
         self.unsaved_since = (self.saved < self.state.head).then_some(now);
         // An event that came meanwhile has carried them.
         if seq == self.state.head {
-            self.state.saved(carried);
+            self.state.saved(carried, self.held_back.is_empty());
         }
         if !unsaved.is_empty() {
             self.carrying.extend(unsaved);

@@ -52,7 +52,7 @@ proptest! {
         let (before, after) = commands.split_at(at.index(commands.len() + 1));
         run(&mut live, before);
         let mut replayed = live.clone();
-        live.saved(live.unjournaled.len());
+        live.saved(live.unjournaled.len(), true);
         let (events, _) = run(&mut live, after);
         events.iter().for_each(|event| replayed.evolve(event));
         live.unjournaled.iter().for_each(|change| replayed.change(change.clone()));
