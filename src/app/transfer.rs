@@ -10,7 +10,7 @@ use super::{
 use crate::{
     bus::{
         Bus, ClusterId, Direct, Error as BusError, ImportId, JournalKind, NodeSeen, Registry,
-        Settings,
+        Settings, ShardRecord,
         nats::{self, Nats, Survey, survey},
     },
     cluster::{Ends, Lease},
@@ -163,6 +163,9 @@ pub(crate) struct Target {
     cluster: Option<ClusterId>,
     /// What is noted as missing until it is there.
     import: Option<ImportId>,
+    shards: Shards,
+    /// Rooms of which something is to be removed, by shard: nodes go on with these at once.
+    forgets: BTreeMap<ShardId, Vec<RoomId>>,
 }
 
 impl Target {
@@ -246,6 +249,8 @@ impl Target {
             keyspace: None,
             cluster: settings.cluster,
             import: None,
+            shards,
+            forgets: BTreeMap::new(),
         }
     }
 
@@ -266,6 +271,8 @@ impl Target {
             keyspace: Some(keyspace),
             cluster: settings.cluster,
             import: None,
+            shards,
+            forgets: BTreeMap::new(),
         })
     }
 
@@ -282,6 +289,12 @@ impl Target {
     ) -> Result<dump::Taken, dump::Error> {
         let room = incoming.room().clone();
         let taken = self.intake.take(incoming).await?;
+        if taken.forgets {
+            let rooms = self.forgets.entry(self.shards.of(&room)).or_default();
+            if rooms.len() < ShardRecord::UNFINISHED {
+                rooms.push(room.clone());
+            }
+        }
         for gateway in taken.gateways.iter().filter(|_| self.marks) {
             let marked = self.bus.mark(*gateway, &room).await;
             marked.map_err(|error| JournalError::Unavailable(error.to_string()))?;
@@ -292,7 +305,7 @@ impl Target {
     /// Gives back the shards that were written. `is_whole`: all that was to be written was, or
     /// cannot be.
     pub(crate) async fn release(self, is_whole: bool) -> anyhow::Result<()> {
-        self.intake.into_elect().release().await;
+        self.intake.into_elect().release(self.forgets).await;
         if let Some(import) = self.import.filter(|_| is_whole) {
             self.bus.complete(import).await.context(INCOMPLETE)?;
         }
@@ -462,10 +475,16 @@ impl Elected {
         }
     }
 
-    async fn release(self) {
+    async fn release(self, mut forgets: BTreeMap<ShardId, Vec<RoomId>>) {
         let leases = self.leases.into_iter().flat_map(|leases| leases.held);
-        for lease in leases {
+        for mut lease in leases {
             let (shard, floor) = (lease.shard(), lease.floor());
+            let mut rooms = forgets.remove(&shard).unwrap_or_default();
+            let before = lease.unfinished().iter();
+            let before = before.filter(|room| !rooms.contains(room)).cloned();
+            rooms.extend(before.collect::<Vec<_>>());
+            rooms.truncate(ShardRecord::UNFINISHED);
+            lease.note_unfinished(rooms);
             if let Err(error) = lease.release(floor).await {
                 // Nodes find that its owner is gone.
                 say(&format!(

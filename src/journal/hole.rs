@@ -4,6 +4,9 @@
 use crate::room::{Event, Seq, State};
 use std::fmt;
 
+/// The most holes that are named in one line.
+const TOLD: usize = 10;
+
 /// Places of a room whose events are gone from the journal: `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hole {
@@ -21,6 +24,26 @@ impl Hole {
             last: Seq(next.0.saturating_sub(1)),
         };
         (hole.first <= hole.last).then_some(hole)
+    }
+
+    /// What of it is behind a place.
+    pub fn behind(&self, place: Seq) -> Option<Self> {
+        Self::between(place.max(Seq(self.first.0 - 1)), self.last.next())
+    }
+
+    /// How many places are missing.
+    pub fn count(&self) -> u64 {
+        self.last.0 - self.first.0 + 1
+    }
+
+    /// The first of many, for people.
+    pub fn list(holes: &[Self]) -> String {
+        let told = holes.iter().take(TOLD).map(Self::to_string);
+        let told = told.collect::<Vec<_>>().join(", ");
+        match holes.len() > TOLD {
+            true => format!("{told} ..."),
+            false => told,
+        }
     }
 }
 

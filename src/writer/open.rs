@@ -12,9 +12,6 @@ use tokio::time::Instant;
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The most holes that are named in one line of the log.
-const HOLES_TOLD: usize = 10;
-
 impl Parts {
     /// Opens a room under a claim of its shard. Waits as long as the journal is away; fails when
     /// the shard is lost or the room cannot be read.
@@ -55,12 +52,7 @@ impl Parts {
         holes: &[Hole],
     ) -> Result<Seq, journal::Error> {
         let shard = claim.shard();
-        let events = holes
-            .iter()
-            .take(HOLES_TOLD)
-            .map(Hole::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let events = Hole::list(holes);
         tracing::warn!(
             %shard, %room, %events, holes = holes.len(), head = %state.head,
             "events of the room are gone from the journal; it goes on without them: \

@@ -9,7 +9,10 @@ use crate::{
     },
     bus::JournalKind,
     config::Config,
-    journal::dump::{self, Error, FileRoom, Item, Reader, Source, Writer, Written},
+    journal::{
+        Hole,
+        dump::{self, Error, FileRoom, Item, Reader, Source, Writer, Written},
+    },
     room::RoomId,
     telemetry::say,
 };
@@ -31,6 +34,12 @@ const SHOWN: usize = 20;
 
 /// What to do about an end before the end.
 const STOPPED: &str = "it stopped here; the same again goes on where it stopped";
+
+/// What to do about events that neither Cassandra nor the bus has.
+const FORGOTTEN: &str = "\
+what these events did is forgotten, in rooms of which that was said: what was erased, purged or \
+unpinned there is to be done again (nodes log each such act, target safe_chat::audit)
+";
 
 /// Bytes between the file and what reads or writes it.
 const BUFFER: usize = 1024 * 1024;
@@ -277,6 +286,9 @@ struct Told {
     changed: u64,
     added: u64,
     refused: usize,
+    /// Rooms of which events are missing that nobody had, and how many.
+    with_holes: u64,
+    missing: u64,
 }
 
 impl Told {
@@ -287,9 +299,15 @@ impl Told {
             changed,
             added,
             refused,
+            with_holes,
+            missing,
         } = self;
+        let gone = match missing {
+            0 => String::new(),
+            _ => format!("; {missing} events of {with_holes} rooms are gone for good"),
+        };
         let _ = print(&format!(
-            "{rooms} rooms are there {how}: {changed} were written, {added} events added\n"
+            "{rooms} rooms are there {how}: {changed} were written, {added} events added{gone}\n"
         ))?;
         ensure!(*refused == 0, "{refused} rooms were not written");
         Ok(())
@@ -302,6 +320,15 @@ impl Told {
                 self.rooms += 1;
                 self.changed += u64::from(taken.is_changed);
                 self.added += taken.added;
+                let missing = taken.holes.iter().map(Hole::count).sum::<u64>();
+                if missing > 0 {
+                    self.with_holes += 1;
+                    self.missing += missing;
+                    say(&format!(
+                        "room {room}: {missing} events are neither there nor in what came: {}\n",
+                        Hole::list(&taken.holes)
+                    ));
+                }
             }
             Err(error) if error.is_of_room() => {
                 self.refused += 1;
@@ -385,7 +412,11 @@ impl Recover {
         let released = target.release(told.is_ok()).await;
         let told = told.context(STOPPED)?;
         released?;
-        told.say("up to where the bus has them")
+        told.say("up to where the bus has them")?;
+        if told.missing > 0 {
+            say(FORGOTTEN);
+        }
+        Ok(())
     }
 }
 

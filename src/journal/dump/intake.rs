@@ -3,7 +3,7 @@
 use super::{Error, Incoming, Whole, source::Pages, whole};
 use crate::{
     bus::Commit,
-    journal::{Claim, Error as JournalError, Limits, codec::size_of_event},
+    journal::{Claim, Error as JournalError, Hole, Limits, codec::size_of_event},
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
@@ -49,6 +49,10 @@ pub struct Taken {
     pub is_changed: bool,
     /// Nodes that hold sessions in it, by its state.
     pub gateways: BTreeSet<Incarnation>,
+    /// Whether its owner has something to remove that was purged or erased.
+    pub forgets: bool,
+    /// What neither the journal had nor came, of what was added, and is not to be gone anyway.
+    pub holes: Vec<Hole>,
 }
 
 impl<E: Elect> Intake<E> {
@@ -114,9 +118,15 @@ impl<E: Elect> Intake<E> {
         }
         let mut target = self.open(&room, was).await?;
         let done = target.fill(rest.into(), incoming).await;
-        let added = target.added;
         target.close();
-        done.map(|state| Taken::of(was, head, added, true, &state))
+        let state = done?;
+        let let_go = Seq(state.kept.first().0 - 1);
+        let holes = target.holes.iter();
+        let kept = holes.filter_map(|hole| hole.behind(let_go));
+        Ok(Taken {
+            holes: kept.collect(),
+            ..Taken::of(was, head, target.added, true, &state)
+        })
     }
 
     /// Gives back what it was elected with.
@@ -154,6 +164,7 @@ impl<E: Elect> Intake<E> {
             commit: Vec::new(),
             bytes: 0,
             added: 0,
+            holes: Vec::new(),
         })
     }
 }
@@ -167,6 +178,8 @@ impl Taken {
             added,
             is_changed,
             gateways: sessions.map(|(_, session)| session.gateway).collect(),
+            forgets: state.kept.purge.is_some() || !state.erasures.pending.is_empty(),
+            holes: Vec::new(),
         }
     }
 }
@@ -238,6 +251,8 @@ struct Target {
     commit: Vec<Event>,
     bytes: usize,
     added: u64,
+    /// What is missing of what is written.
+    holes: Vec<Hole>,
 }
 
 impl Target {
@@ -310,9 +325,9 @@ impl Target {
 
     /// What is missing up to a place is a hole: the room goes on behind it, and remembers that.
     async fn reach(&mut self, head: Seq) -> Result<(), Error> {
-        if head <= self.state.head {
+        let Some(hole) = Hole::between(self.state.head, head.next()) else {
             return Ok(());
-        }
+        };
         self.close();
         let opening = || self.journal.open_reaching(&self.room, self.claim, head);
         let reached = patiently(opening).await?.head();
@@ -324,6 +339,7 @@ impl Target {
             )));
         }
         self.state.skip_to(head);
+        self.holes.push(hole);
         self.save(&self.state.clone()).await
     }
 
