@@ -84,7 +84,9 @@ pub(crate) async fn a_room_with_a_hole_is_served_and_goes_on(cluster: Cluster) {
     cluster.lose("aaa", 12, 15).await;
     is_served_around_the_hole(&node).await;
     let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
-    assert_ne!(verified.code, Some(0), "{verified:?}");
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+    let verdict = "error: room aaa is not complete: 4 events are gone, and it goes on\n";
+    assert!(verified.stderr.ends_with(verdict), "{verified:?}");
     let named = verified.stdout.contains("hole: events 12 to 15 are gone\n");
     assert!(named, "{verified:?}");
 

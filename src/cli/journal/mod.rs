@@ -86,10 +86,10 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
             // The verdict is the exit code, whether or not somebody reads on.
             let _ = print(&report.to_string())?;
             is_there(!report.is_empty(), &looked, &room).await?;
-            if !report.is_sound() {
-                bail!("room {room} is damaged: do not write to it before you know why");
+            match report.verdict() {
+                Some((_, what)) => bail!("room {room} {what}"),
+                None => Ok(()),
             }
-            Ok(())
         }
     }
 }

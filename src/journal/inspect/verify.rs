@@ -51,7 +51,23 @@ impl Report {
 
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty() && self.holes.is_empty()
+        self.verdict().is_none()
+    }
+
+    /// What is wrong, in a word for people and scripts, and what that means; `None`: nothing is.
+    pub fn verdict(&self) -> Option<(&'static str, String)> {
+        let missing: u64 = self.holes.iter().map(Hole::count).sum();
+        match (self.problems.is_empty(), missing) {
+            (false, _) => {
+                let what = "is damaged: do not write to it before you know why";
+                Some(("DAMAGED", what.to_owned()))
+            }
+            (true, 0) => None,
+            (true, _) => {
+                let what = format!("is not complete: {missing} events are gone, and it goes on");
+                Some(("HAS HOLES", what))
+            }
+        }
     }
 
     fn problem(&mut self, what: String) {
@@ -68,11 +84,7 @@ impl fmt::Display for Report {
         if self.is_empty() {
             return writeln!(f, "nothing is stored");
         }
-        let verdict = match self.problems.is_empty() {
-            true if self.holes.is_empty() => "sound",
-            true => "HAS HOLES",
-            false => "DAMAGED",
-        };
+        let verdict = self.verdict().map_or("sound", |(word, _)| word);
         writeln!(
             f,
             "{verdict}: {} events, {} rows that do not count, {} claims",
@@ -109,8 +121,8 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "holes: {}. The room goes on without them: readers get `reset` there, pages of history \
-                 say `missing`, no place is given again. Nothing needs to be done; what a backup has \
-                 of them can be put back while no node runs. `safe-chat doctor` says what makes \
+                 say `missing`, no place is given again. Only a backup has what is gone, and it can be \
+                 put back while no node runs. `safe-chat doctor` says what makes \
                  the store lose events",
                 self.lost_how
             )?;
