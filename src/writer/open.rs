@@ -1,16 +1,19 @@
 //! Opening a room: replay it, and publish what its last owner journaled but did not get to publish.
 
-use super::{Parts, definite::definite, room::Room};
+use super::{Parts, definite::definite, room::Room, trim::of_bus};
 use crate::{
     bus::{Commit, Position},
-    journal::{self, Claim, Hole, Limits},
-    room::{RoomId, Seq, State},
+    journal::{self, Claim, Hole, Limits, Opened},
+    room::{RoomId, Seq, ShardId, State},
 };
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Messages of the bus that are read at a time; it bounds them by bytes as well.
+const MESSAGES: usize = 500;
 
 impl Parts {
     /// Opens a room under a claim of its shard. Waits as long as the journal is away; fails when
@@ -28,7 +31,7 @@ impl Parts {
         .await?;
         let (mut saved, replayed) = (opened.state.head, opened.events.len());
         let holes = opened.holes.clone();
-        let state = opened.replay();
+        let state = self.replay(shard, room, opened).await?;
         if !holes.is_empty() {
             saved = saved.max(self.close_holes(claim, room, &state, &holes).await?);
         }
@@ -39,6 +42,40 @@ impl Parts {
         };
         tracing::debug!(%shard, %room, head = %state.head, replayed, "room opened");
         Ok(Room::new(state, saved, position, Instant::now()))
+    }
+
+    /// The state at the head. What the journal has lost at its end the bus may have still. That is
+    /// not written back, but it counts what it did: who came, whose a name is, what was set, and
+    /// above all what was to go, which an older journal has again.
+    async fn replay(
+        &self,
+        shard: ShardId,
+        room: &RoomId,
+        mut opened: Opened,
+    ) -> Result<State, journal::Error> {
+        let head = opened.head();
+        let at_end = opened.holes.pop_if(|hole| hole.last == head);
+        let lost = at_end.filter(|_| !self.journal.publishes());
+        let mut state = opened.replay();
+        if let Some(lost) = lost {
+            let find = || async { self.bus.find(room, lost.first).await.map_err(of_bus) };
+            let mut next = definite(shard, "find", PAUSE, find).await?;
+            while let Some(from) = next {
+                let stored =
+                    || async { self.bus.stored(room, from, MESSAGES).await.map_err(of_bus) };
+                let page = definite(shard, "read", PAUSE, stored).await?;
+                next = page.last().map(|last| last.position.next());
+                let events = page.into_iter().flat_map(|message| message.events);
+                for event in events.filter(|event| event.seq <= head) {
+                    if event.seq > state.head {
+                        state.skip_to(Seq(event.seq.0 - 1));
+                        state.evolve(&event);
+                    }
+                }
+            }
+        }
+        state.skip_to(head);
+        Ok(state)
     }
 
     /// Says once what of a room is gone, and saves it as it is now: later openings start behind the

@@ -184,3 +184,31 @@ async fn how_much_of_the_past_is_kept_is_as_it_was_set() {
     assert_eq!(client.journaled(says(100, "charly")).await.0, head);
     assert_eq!(client.view().await.head, Seq(head));
 }
+
+/// Nobody has written back what the bus has: the places are a hole, and what it did counts.
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_database_is_older_than_the_bus_goes_by_what_the_bus_has() {
+    let mut world = World::without_deletes();
+    let first = world.node(1);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    let said = talk(&mut client, 20).await;
+    sleep(SOON).await;
+    let backup = world.database.copy();
+    client.journaled(erase("harry")).await;
+    let head = goes_on(&mut client, 200..900).await;
+    first.writer.lose(first.shard).await;
+
+    world.database = backup;
+    let second = world.node(2);
+    second.takes_newest().await;
+    let again = client.journaled(says(899, "charly")).await.0;
+    assert_eq!(again, head, "it was said, and is known");
+    let view = client.view().await;
+    let erasing: Vec<_> = view.erasing.iter().collect();
+    assert_eq!(erasing, [(&user("harry"), Seq(said))]);
+    sleep(SOON).await;
+    assert!(client.view().await.erasing.is_empty(), "it is done again");
+    let stored = world.stored(&second, head).await;
+    assert!(has_said(&stored, "charly") && !has_said(&stored, "harry"));
+}
