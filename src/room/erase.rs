@@ -208,10 +208,10 @@ impl State {
         self.erasures.begin(user, through, at);
     }
 
-    /// What was to go up to a place is gone from the journal, which leaves so many bytes up to there.
-    /// Only a snapshot says so: it lies where the copies are, and is of the same time. An event does
-    /// not, since it may come back from elsewhere into a journal that was put back to before. An
-    /// owner that finds it nowhere does all of it again.
+    /// What was to go up to a place is gone from the journal, which leaves so many bytes up to
+    /// there. Only a snapshot says so: it lies where the copies are, and is of the same time. An
+    /// event does not, since it may come back from elsewhere into a journal that was put back to
+    /// before. An owner that finds it nowhere does all of it again.
     pub fn rewritten(&mut self, through: Seq, bytes: u64) {
         let since = self.erasures.finish(through);
         if let Some(since) = since.filter(|_| self.kept.first() <= through) {

@@ -120,10 +120,10 @@ impl fmt::Display for Report {
             }
             writeln!(
                 f,
-                "holes: {}. The room goes on without them: readers get `reset` there, pages of history \
-                 say `missing`, no place is given again. Only a backup has what is gone, and it can be \
-                 put back while no node runs. `safe-chat doctor` says what makes \
-                 the store lose events",
+                "holes: {}. The room goes on without them: readers get `reset` there, pages of \
+                 history say `missing`, no place is given again. Only a backup has what is gone, \
+                 and it can be put back while no node runs. `safe-chat doctor` says what makes the \
+                 store lose events",
                 self.lost_how
             )?;
         }
