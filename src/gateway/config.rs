@@ -133,10 +133,11 @@ pub struct Config {
     pub address_key_claims_rate: u32,
     /// Default 600.
     pub address_key_claims_burst: u32,
-    /// Times per hour that devices of an address may publish key packages, some 50 KB each; beyond
-    /// them HTTP 429. 0: no limit. Default 120: one address alone must not fill their store.
+    /// Times per hour that devices of an address may publish key packages, some 20 KB each; beyond
+    /// them HTTP 429. A new device needs three. 0: no limit. Default 360: one address alone must
+    /// not fill their store.
     pub key_publish_rate: u32,
-    /// Default 300: all devices behind one address come for the first time.
+    /// Default 900: all devices behind one address come for the first time.
     pub key_publish_burst: u32,
     /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, such as 10.0.0.0/8;
     /// every other client is known by the address that it connects from. Default none. Behind a
@@ -217,8 +218,8 @@ impl Default for Config {
             key_claims_burst: 200,
             address_key_claims_rate: 1_200,
             address_key_claims_burst: 600,
-            key_publish_rate: 120,
-            key_publish_burst: 300,
+            key_publish_rate: 360,
+            key_publish_burst: 900,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             public_hosts: Vec::new(),
