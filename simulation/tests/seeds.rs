@@ -8,10 +8,10 @@ use std::{env, thread};
 
 /// Seeds of a usual test run; `SEEDS` sets another number, `FROM` the first, `FAILURES` after how
 /// many failed ones it ends.
-const SEEDS: u64 = 700;
+const SEEDS: u64 = 500;
 
 /// Seeds in which rooms go; `GOING` sets another number.
-const GOING: u64 = 60;
+const GOING: u64 = 20;
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| {
