@@ -1,9 +1,10 @@
-//! A room that was purged, and that nobody comes to, goes with its name on either journal; who
-//! comes back finds an empty one.
+//! A room of which everything was purged, or let go by retention, and that nobody comes to, goes
+//! with its name on either journal; who comes back finds an empty one.
 
 use crate::{
     cluster::{Cluster, eventually},
     http::Events,
+    node::Node,
     person::{JSON, Person},
     retention::admin,
 };
@@ -31,26 +32,12 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
     assert_eq!(purged, left + 1);
     assert_eq!(reader.data().await["kind"], "purged");
 
-    let rooms = async || {
-        let request = reqwest::Client::new().get(first.internal_url() + "/rooms");
-        let answer = request.basic_auth("admin", Some("safe-chat")).send().await;
-        let page: Value = answer.expect("an answer").json().await.expect("JSON");
-        // Who asks often is told to ask later.
-        page["rooms"].as_array().cloned().unwrap_or_default()
-    };
     eventually("only the other room is listed", async || {
-        let listed = rooms().await;
-        listed.iter().map(|room| &room["room"]).eq([&json!("bbb")])
+        listed(&first).await == ["bbb"]
     })
     .await;
-    let (bus, name) = (cluster.bus_of_it().await, RoomId::parse("aaa").unwrap());
-    let left = bus.stored(&name, Position::ZERO, 9).await.unwrap();
-    assert!(left.is_empty(), "{left:?}");
-    for under in ["snapshot.aaa", "pin.aaa", "copies.aaa"] {
-        let left = bus.names_under(under).await.unwrap();
-        assert!(left.is_empty(), "{left:?}");
-    }
-    let removed = async |node: &crate::node::Node| {
+    nothing_is_on_the_bus_of(&cluster, "aaa").await;
+    let removed = async |node: &Node| {
         let metrics = node.metrics().await;
         metrics.contains("safechat_rooms_removed_total 1")
     };
@@ -72,7 +59,7 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
         (&joined["kind"], &joined["seq"]),
         (&json!("joined"), &begins)
     );
-    eventually("both are listed", async || rooms().await.len() == 2).await;
+    eventually("both are listed", async || listed(&first).await.len() == 2).await;
 
     // Somebody who read it all that time.
     if cluster.cassandra_address().is_none() {
@@ -84,4 +71,51 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
     }
     let shown = reader.data().await;
     assert_eq!((&shown["kind"], &shown["seq"]), (&json!("joined"), &begins));
+}
+
+/// Nobody purges it: that somebody left, and that a key was taken away, goes by age as what was
+/// said.
+pub(crate) async fn a_room_whose_past_is_let_go_goes_with_its_name(cluster: Cluster) {
+    let cluster = cluster
+        .with("SAFE_CHAT_WRITER__TRIM_MS", "20")
+        .with("SAFE_CHAT_WRITER__IDLE_MS", "1000")
+        .with("SAFE_CHAT_WRITER__KEEP_AGE_S", "1")
+        .with("SAFE_CHAT_WRITER__GONE_AFTER_S", "3");
+    let node = cluster.node("first").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    harry.says("m1", "Hello").await;
+    harry.next("journaled").await;
+    drop(harry);
+    eventually("nobody is there", async || node.head("aaa").await == 3).await;
+    eventually("all of it is let go", async || {
+        admin(&node, &["room", "aaa"]).await["first"] == json!(4)
+    })
+    .await;
+    assert_eq!(listed(&node).await, ["aaa"], "a name of it has a key");
+    admin(&node, &["unpin", "aaa", "harry"]).await;
+    eventually("no room is listed", async || listed(&node).await.is_empty()).await;
+    nothing_is_on_the_bus_of(&cluster, "aaa").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "another-key").await;
+    harry.says("m1", "Hello again").await;
+    assert_eq!(harry.next("journaled").await["duplicate"], false);
+}
+
+/// The names of the rooms that a node lists; none while it is asked too often.
+async fn listed(node: &Node) -> Vec<String> {
+    let request = reqwest::Client::new().get(node.internal_url() + "/rooms");
+    let answer = request.basic_auth("admin", Some("safe-chat")).send().await;
+    let page: Value = answer.expect("an answer").json().await.expect("JSON");
+    let rooms = page["rooms"].as_array().cloned().unwrap_or_default();
+    let names = rooms.iter().filter_map(|room| room["room"].as_str());
+    names.map(Into::into).collect()
+}
+
+async fn nothing_is_on_the_bus_of(cluster: &Cluster, room: &str) {
+    let (bus, name) = (cluster.bus_of_it().await, RoomId::parse(room).unwrap());
+    let left = bus.stored(&name, Position::ZERO, 9).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    for kind in ["snapshot", "pin", "copies"] {
+        let left = bus.names_under(&format!("{kind}.{room}")).await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }

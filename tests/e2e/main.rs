@@ -100,6 +100,7 @@ claims! {
         retention::what_a_room_is_not_to_keep_goes
         purge::a_purged_room_goes_on_and_nothing_of_before_is_stored
         gone::a_room_that_is_gone_goes_with_its_name
+        gone::a_room_whose_past_is_let_go_goes_with_its_name
         erase::what_somebody_said_is_stored_nowhere_and_the_room_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
         proofs::a_name_is_proven_at_one_node_and_freed_by_an_operator
@@ -140,6 +141,7 @@ claims! {
         retention::what_a_room_is_not_to_keep_goes
         purge::a_purged_room_goes_on_and_nothing_of_before_is_stored
         gone::a_room_that_is_gone_goes_with_its_name
+        gone::a_room_whose_past_is_let_go_goes_with_its_name
         erase::what_somebody_said_is_stored_nowhere_and_the_room_goes_on
         doctor::what_a_cluster_rests_on_is_looked_at
         moved::what_only_the_bus_has_is_written_back_into_an_older_cassandra
