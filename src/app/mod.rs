@@ -94,7 +94,7 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         draining: false,
         version: env!("CARGO_PKG_VERSION").into(),
         commit: commit().into(),
-        address: internal.advertised(config),
+        address: internal.advertised(config).into(),
         unreachable: Vec::new(),
         formats: FORMATS,
         keeps: (config.node.has(Role::Writer)).then(|| config.writer.retention()),

@@ -482,11 +482,11 @@ pub struct NodeRecord {
     /// It is stopping: give it no shards, and take those that it releases.
     pub draining: bool,
     /// The program's version.
-    pub version: String,
+    pub version: Box<str>,
     /// The commit that it was built from; empty: it is not known.
     pub commit: Box<str>,
     /// Where operators reach it, `host:port`; empty: an older version, which does not say.
-    pub address: String,
+    pub address: Box<str>,
     /// The nodes that it does not hear and that do not answer it, ascending.
     pub unreachable: Vec<Incarnation>,
     /// The newest forms of what is stored and sent that it reads ([`super::FORMATS`]).

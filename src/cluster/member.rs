@@ -78,7 +78,7 @@ pub(crate) mod example {
             draining: false,
             version: "0".into(),
             commit: "".into(),
-            address: format!("127.0.0.1:{port}"),
+            address: format!("127.0.0.1:{port}").into(),
             unreachable: Vec::new(),
             formats: FORMATS,
             keeps: None,

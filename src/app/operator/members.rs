@@ -168,7 +168,7 @@ pub(super) fn shown(member: &Member) -> answer::Member {
         roles: roles(member).into_iter().map(str::to_owned).collect(),
         name: node.name.clone(),
         incarnation: node.incarnation.to_string(),
-        version: node.version.clone(),
+        version: node.version.to_string(),
         commit: node.commit.to_string(),
         formats: node.formats,
     }
@@ -203,7 +203,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
 
 /// By host, then by port as a number, then the newest run of one address first.
 fn sort_key(member: &Member) -> (String, u16, Reverse<Incarnation>) {
-    let address = &member.node.address;
+    let address: &str = &member.node.address;
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let run = Reverse(member.node.incarnation);
     (host.to_owned(), port.parse().unwrap_or_default(), run)

@@ -120,9 +120,9 @@ pub fn encode_node(node: &NodeRecord) -> Bytes {
         name: name.clone(),
         roles: roles.clone(),
         draining: *draining,
-        version: version.clone(),
+        version: version.to_string(),
         commit: commit.to_string(),
-        address: address.clone(),
+        address: address.to_string(),
         unreachable: unreachable.iter().map(ToString::to_string).collect(),
         formats: *formats,
         keeps: keeps.map(|Retention { age, events, bytes }| Keeps {
@@ -169,9 +169,9 @@ pub fn decode_node(bytes: &[u8]) -> Result<NodeRecord, Bad> {
         name,
         roles,
         draining,
-        version,
+        version: version.into(),
         commit: commit.into(),
-        address,
+        address: address.into(),
         unreachable: unreachable
             .iter()
             .map(|node| parse(node))

@@ -154,7 +154,7 @@ mod tests {
             draining: false,
             version: "0".into(),
             commit: "".into(),
-            address: String::new(),
+            address: "".into(),
             unreachable: Vec::new(),
             formats,
             keeps: None,

@@ -85,7 +85,7 @@ impl Driver {
             .membership
             .other_writers()
             .chain(me.then_some(&self.me));
-        Writers::new(writers.map(|node| (node.incarnation, node.version.as_str())))
+        Writers::new(writers.map(|node| (node.incarnation, &*node.version)))
     }
 
     fn assign(&mut self, now: Instant) {
