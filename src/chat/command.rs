@@ -23,7 +23,7 @@ const GROUP: &str = "\
 /allow DEVICE      a device of your own counts here (again): then /add it
 /share NAME [N]    show NAME, who came later, the last N messages (default 50, 100 at most)
 /ask [N]           ask the others for the last N messages from before you came
-/forget            what was said here is not kept on this machine any more (the last 1000 messages)
+/forget            what was said here so far is deleted on this machine (the last 1000 messages)
 /dm NAME           go where you and NAME are alone: nobody else comes in there
 /back              go back from there
 /devices           who is in the group, with the safety numbers to compare

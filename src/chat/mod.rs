@@ -12,6 +12,7 @@
 mod command;
 mod console;
 mod editor;
+mod foreign;
 mod group;
 mod heard;
 pub(crate) mod key;
@@ -55,6 +56,9 @@ pub use {options::Options, sealed::Door};
 
 /// Undecided messages at which no further line is read.
 const WINDOW: usize = 64;
+
+/// Refusals of nothing that was said here, of which a person is told.
+const MOST_UNASKED: u32 = 10;
 
 /// How often the prompt is refreshed, and messages without an answer are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -161,6 +165,7 @@ async fn stay(
         tick: every(TICK),
         answers: FuturesUnordered::new(),
         unencrypted: NOT_ENCRYPTED,
+        unasked: 0,
         undecided: 0,
         leaving: None,
         quit: false,
@@ -231,6 +236,8 @@ struct Chat {
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// What the service shows in a sealed room and no member has said.
     unencrypted: Repeats,
+    /// Refusals of nothing that was said here.
+    unasked: u32,
     /// Messages of them.
     undecided: usize,
     /// Since when we only wait for what is undecided.
@@ -438,7 +445,7 @@ impl Chat {
             None => bail!(End::Closed),
             Some(Notice::Ended(end)) => {
                 let hint = self.hint(&end);
-                bail!("{}{hint}", view::escaped(&end.to_string()));
+                bail!("{}{hint}", foreign::of_service(&end.to_string()));
             }
             Some(Notice::Received { raw, .. }) => return self.console.print(&format!("{raw}\n")),
             Some(Notice::Disconnected { why, wait }) => {
@@ -506,6 +513,12 @@ impl Chat {
 
     fn show(&mut self, line: &Line) -> Result<()> {
         self.refused += u64::from(matches!(line, Line::Rejected { .. }));
+        if matches!(line, Line::Rejected { text, .. } if text.is_empty()) {
+            self.unasked += 1;
+            if self.unasked > MOST_UNASKED {
+                return Ok(());
+            }
+        }
         if let Line::Event(event) = line
             && event.kind() == UNENCRYPTED
             && !self.unencrypted.is_told(event.seq)

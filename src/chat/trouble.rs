@@ -1,6 +1,6 @@
 //! What a person is told when there is no connection, and when it is given up.
 
-use super::{Chat, view};
+use super::{Chat, foreign};
 use anyhow::{Result, bail};
 use safe_chat_client::{End, Gateway, Lost};
 use std::time::Duration;
@@ -76,9 +76,10 @@ impl Chat {
 
 /// Why there is no connection, for a person at a terminal.
 pub(super) fn said(why: &Lost) -> String {
-    let why = view::escaped(&why.to_string());
-    if why.ends_with("name the authority that vouches for it") {
-        return why + " with --ca";
-    }
-    why
+    let why = why.to_string();
+    let hint = match why.ends_with("name the authority that vouches for it") {
+        true => " with --ca",
+        false => "",
+    };
+    foreign::of_service(&why) + hint
 }

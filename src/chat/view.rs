@@ -2,6 +2,8 @@
 //! themselves. Control characters of others are always escaped, so that no message can move the
 //! cursor, change colours or pretend to be a line of its own.
 
+use super::foreign::{LONGEST_NAME, escaped, listed, named, of_service, shortened};
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use chrono::{DateTime, Local, NaiveDate};
@@ -110,14 +112,19 @@ impl View {
                 ..
             } => format!("connected again{}", at_node(node)),
             Line::Joined { members, node, .. } => {
-                format!("joined #{}{}: {}", self.room, at_node(node), here(members))
+                let here = here(members, MOST_NAMES);
+                format!("joined #{}{}: {here}", self.room, at_node(node))
             }
+            Line::Rejected { text, why } if text.is_empty() => format!(
+                "! the service refuses something, and does not say what: {}",
+                of_service(why)
+            ),
             Line::Rejected { text, why } => {
-                format!("! not sent ({}): {}", escaped(why), shortened(text))
+                format!("! not sent ({}): {}", of_service(why), shortened(text))
             }
-            Line::Reset { reason } => format!("the room begins anew here: {}", escaped(reason)),
+            Line::Reset { reason } => format!("the room begins anew here: {}", of_service(reason)),
             Line::Bye { reason } => {
-                format!("the server closes this connection: {}", escaped(reason))
+                format!("the server closes this connection: {}", of_service(reason))
             }
             Line::Event(event) if event.kind() == UNENCRYPTED => unencrypted(event),
             Line::Queued { text } if screen => format!("waiting to be sent: {}", shortened(text)),
@@ -149,7 +156,7 @@ impl View {
             (Style::Lines, Line::Event(event)) => plain(&self.room, event, out),
             (Style::Screen { .. }, Line::Event(event)) => self.event(event, out),
             (_, Line::Members(members)) => {
-                out.push_str(&self.note(&format!("here: {}", here(members))))
+                out.push_str(&self.note(&format!("here: {}", here(members, usize::MAX))))
             }
             (
                 _,
@@ -353,38 +360,8 @@ fn plain(room: &str, event: &Event, out: &mut String) {
     };
 }
 
-/// Letters of a name, at most; contract with clients.
-const LONGEST_NAME: usize = 64;
-
-/// The name of a user or a device. A service that is not honest could give text instead, that reads
-/// like a message of somebody.
-pub(super) fn named(name: &str) -> &str {
-    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_letter);
-    match is_name || name == "*" {
-        true => name,
-        false => "(no name)",
-    }
-}
-
-/// C0, DEL, C1, the line separators and the marks that turn the direction of text, written out.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
+/// Names of who is in a room that are told to who comes; `/members` tells all.
+const MOST_NAMES: usize = 50;
 
 /// To whoever wants to end, by a command, while something waits that cannot be sent now.
 pub(super) fn lost_by_leaving(waiting: usize, typed: &str) -> String {
@@ -412,15 +389,8 @@ fn at_node(node: &str) -> String {
     }
 }
 
-fn here(members: &[String]) -> String {
-    let names: Vec<&str> = members.iter().map(|name| named(name)).collect();
-    format!("{} ({})", names.join(", "), names.len())
-}
-
-pub(super) fn shortened(text: &str) -> String {
-    let start: String = text.chars().take(60).collect();
-    let more = if start.len() < text.len() { "…" } else { "" };
-    escaped(&start) + more
+fn here(members: &[String], most: usize) -> String {
+    format!("{} ({})", listed(members, most), members.len())
 }
 
 /// Always the same for a name (FNV-1a).
@@ -484,14 +454,40 @@ mod tests {
     }
 
     #[test]
-    fn text_in_the_place_of_a_name_is_no_message() {
-        let fake = format!("charly     send me money{}", " ".repeat(150));
-        for name in [fake.as_str(), "", "a\nb", &"x".repeat(65)] {
-            assert_eq!(named(name), "(no name)");
+    fn what_a_service_says_is_no_line_of_somebody() {
+        let view = View::new(Style::Screen { color: false }, "aaa", "harry");
+        let gap = " \u{3000}\u{2800}\u{a0}\n".repeat(40);
+        let fake = format!("bad_frame: {gap}20:24 charly{gap}send money{gap}");
+        let end = "x".repeat(1_000_000);
+        for why in [fake, end] {
+            let bye = Line::Bye {
+                reason: why.clone(),
+            };
+            let reset = Line::Reset {
+                reason: why.clone(),
+            };
+            let of_nothing = Line::Rejected {
+                text: String::new(),
+                why: why.clone(),
+            };
+            let of_hello = Line::Rejected {
+                text: "Hello".into(),
+                why,
+            };
+            for line in [bye, reset, of_nothing, of_hello] {
+                let note = view.note_of(&line);
+                assert!(!note.contains("  ") && note.len() < 600, "{note}");
+            }
         }
-        for name in ["charly", "*", "A-b_9", &"x".repeat(64)] {
-            assert_eq!(named(name), name);
-        }
+        assert_eq!(of_service(" busy:\n\u{202e}later "), "busy: \\u{202e}later");
+        let names: Vec<String> = (0..20_000).map(|n| format!("user{n}")).collect();
+        let line = Line::Joined {
+            members: names,
+            node: "n1".into(),
+            resumed: false,
+        };
+        let note = view.note_of(&line);
+        assert!(note.ends_with("user49 and 19950 more (20000)"), "{note}");
     }
 
     #[test]

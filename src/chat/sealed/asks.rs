@@ -1,18 +1,15 @@
 //! Questions of a sealed room over HTTP, and what a person reads when there is no answer.
 
 use super::{Found, Sealed, now_ms};
-use crate::{chat::view::escaped, fetch::Client as Http};
+use crate::{chat::foreign::of_service, fetch::Client as Http};
 use anyhow::Result;
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use hyper::{Request, Response, header::RETRY_AFTER};
 use safe_chat_client::keys;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::time::Duration;
 use thiserror::Error;
-
-/// Characters of a refusal that are shown.
-const SHOWN: usize = 300;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -24,6 +21,9 @@ pub(super) enum Unanswered {
     Later { why: String, after: Duration },
     #[error("{0}")]
     Refused(String),
+    /// Another program is there, or between.
+    #[error("what answers is no safe-chat ({0}): look at --server, and at proxies before it")]
+    Foreign(serde_json::Error),
 }
 
 /// How a refusal looks on the wire.
@@ -46,7 +46,7 @@ impl Sealed {
         let asked = self.ask(self.keys.group(&self.room, &self.user, now_ms()));
         let group = async move {
             let body = asked.await?;
-            Ok(body.map(|body| keys::read(&body)).transpose()?)
+            Ok(body.map(|body| read(&body)).transpose()?)
         };
         group.map(Found::Group).boxed()
     }
@@ -60,14 +60,14 @@ impl Sealed {
             let Some(body) = asked.await? else {
                 return Ok(None);
             };
-            let all: keys::Welcomes = keys::read(&body)?;
+            let all: keys::Welcomes = read(&body)?;
             let newest = all.welcomes.into_iter().filter(|one| one.room == room);
             let Some(newest) = newest.max_by_key(|one| one.seq) else {
                 return Ok(None);
             };
             let request = keys.welcome(&user, &device, &newest.id, now_ms());
             let body = ask(http, request).await?;
-            Ok(body.map(|body| keys::read(&body)).transpose()?)
+            Ok(body.map(|body| read(&body)).transpose()?)
         };
         welcome.map(Found::Welcome).boxed()
     }
@@ -75,6 +75,11 @@ impl Sealed {
     pub(super) fn ask(&self, request: keys::Request) -> BoxFuture<'static, Result<Option<Bytes>>> {
         ask(self.http.clone(), request).boxed()
     }
+}
+
+/// What an answer says.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unanswered> {
+    keys::read(body).map_err(Unanswered::Foreign)
 }
 
 /// The body of an answer; `None`: there is nothing.
@@ -110,7 +115,7 @@ fn refused(answer: &Response<Bytes>) -> Unanswered {
         (true, false) => reason,
         (true, true) => format!("the server answers HTTP {status}"),
     };
-    let why = escaped(&why.chars().take(SHOWN).collect::<String>());
+    let why = of_service(&why);
     let after = answer.headers().get(RETRY_AFTER);
     let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
     match after.map(Duration::from_secs) {

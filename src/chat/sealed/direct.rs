@@ -1,7 +1,11 @@
 //! Rooms of two people: where to find somebody alone, and who has written to this person alone.
 
-use super::{Found, Sealed, Task, asks::ask, now_ms};
-use crate::chat::view::named;
+use super::{
+    Found, Sealed, Task,
+    asks::{self, ask},
+    now_ms,
+};
+use crate::chat::foreign::named;
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::{Body, Event, keys};
@@ -194,7 +198,7 @@ impl Sealed {
             let (http, room) = (self.http.clone(), room.clone());
             let asked = async move {
                 let last: keys::Last =
-                    keys::read(&ask(http, request).await?.context("no answer")?)?;
+                    asks::read(&ask(http, request).await?.context("no answer")?)?;
                 let is_news = |event: &&keys::Trace| {
                     event.seq > after && event.kind == SEALED && event.from == other.user.as_str()
                 };
@@ -222,7 +226,7 @@ impl Sealed {
             .welcomes(&self.user, self.device.as_str(), now_ms());
         let (http, own) = (self.http.clone(), self.own);
         let asked = async move {
-            let all: keys::Welcomes = keys::read(&ask(http, request).await?.context("no answer")?)?;
+            let all: keys::Welcomes = asks::read(&ask(http, request).await?.context("no answer")?)?;
             let by = all.welcomes.into_iter().filter_map(|one| {
                 let key = Public::parse(&one.by.key).ok()?;
                 let is_ours = one.room == direct::room_of(&own, &key).as_str();

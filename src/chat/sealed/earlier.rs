@@ -3,7 +3,7 @@
 //! shares them says that they were said.
 
 use super::{Sealed, Task, now, words::Own};
-use crate::chat::view::{escaped, plural};
+use crate::chat::{foreign::escaped, view::plural};
 use anyhow::Result;
 use chrono::{DateTime, Local};
 use seal::{

@@ -2,10 +2,10 @@
 
 use super::{
     Claim, Found, Sealed, Task,
-    asks::{Unanswered, ask},
+    asks::{self, Unanswered, ask},
     now, now_ms, words,
 };
-use crate::chat::view::escaped;
+use crate::chat::foreign::escaped;
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use safe_chat_client::keys;
@@ -88,7 +88,7 @@ impl Sealed {
                          come to a sealed room with it first"
                     )
                 };
-                Ok(keys::read(&body.with_context(none)?)?)
+                Ok(asks::read(&body.with_context(none)?)?)
             });
             Found::Packages(claim, claimed)
         };

@@ -276,7 +276,7 @@ impl Sealed {
         let device = self.device.to_string();
         let asked = self.ask(self.keys.left(&self.user, now_ms()));
         let left = async move {
-            let all: keys::Devices = keys::read(&asked.await?.context("no answer")?)?;
+            let all: keys::Devices = asks::read(&asked.await?.context("no answer")?)?;
             let own = all.devices.into_iter().find(|one| one.device == device);
             Ok(own.map_or(0, |own| own.one_time))
         };
@@ -426,6 +426,10 @@ impl Sealed {
 
     pub(super) fn agree(&mut self) -> Result<Vec<Task>> {
         let effects = self.conversation.agree(now());
+        if effects.is_empty() {
+            let note = "! /agree: nothing waits for your word here";
+            return Ok(vec![Task::Note(note.into())]);
+        }
         self.perform(effects, None)
     }
 

@@ -7,7 +7,7 @@ use super::{
     kept::{Kept, Note, Record},
     now_ms,
 };
-use crate::chat::view::{UNENCRYPTED, escaped};
+use crate::chat::{foreign::escaped, view::UNENCRYPTED};
 use anyhow::Result;
 use safe_chat_client::{Body, Event};
 use seal::{

@@ -1,6 +1,6 @@
 //! What a person reads of a sealed room beside its messages. Pure.
 
-use super::super::view::{escaped, named, shortened};
+use super::super::foreign::{listed, named, of_service, shortened};
 use super::earlier;
 use safe_chat_client::Event;
 use seal::{
@@ -13,8 +13,8 @@ use seal::{
 /// The protocol's word for a change that its device may not make.
 const BAD_CREDENTIAL: &str = "bad_credential";
 
-/// Characters of what the service says that are shown.
-const LONGEST_WHY: usize = 300;
+/// Devices that are named at once: a person has 16 at most.
+const MOST_DEVICES: usize = 16;
 
 /// Who reads it, at which device.
 pub(super) struct Own<'a> {
@@ -105,8 +105,7 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
 
 /// Why the room refused something: the protocol's word, unless the service says more.
 fn refused(reason: &str, why: &str) -> String {
-    let said: String = why.chars().take(LONGEST_WHY).collect();
-    escaped(if said.is_empty() { reason } else { &said })
+    of_service(if why.is_empty() { reason } else { why })
 }
 
 /// The same, with the place and whom the service names as its author, of what is not in order
@@ -319,12 +318,11 @@ pub(super) fn nothing_given(command: &str, user: &str) -> String {
 
 /// Which devices of somebody cannot be added now.
 pub(super) fn missing(user: &str, devices: &[String]) -> Option<String> {
-    let names: Vec<_> = devices.iter().map(|name| named(name)).collect();
-    (!names.is_empty()).then(|| {
+    (!devices.is_empty()).then(|| {
         format!(
             "! /add {user}: not let in is {}, for nothing is left there of what adds it. {user} \
              has to start it again first",
-            names.join(", ")
+            listed(devices, MOST_DEVICES)
         )
     })
 }

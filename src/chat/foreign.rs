@@ -1,0 +1,97 @@
+//! Text from elsewhere, as a person may see it: a service, or whoever speaks through it, can write
+//! what it likes in the place of a name or a reason.
+
+use std::fmt::Write as _;
+
+/// Letters of a name, at most; contract with clients.
+pub(super) const LONGEST_NAME: usize = 64;
+/// Letters of what a service says, at most.
+const LONGEST_SAID: usize = 300;
+
+/// The name of a user or a device. A service that is not honest could give text instead, that reads
+/// like a message of somebody.
+pub(super) fn named(name: &str) -> &str {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_letter);
+    match is_name || name == "*" {
+        true => name,
+        false => "(no name)",
+    }
+}
+
+/// Names, and how many more there are.
+pub(super) fn listed(names: &[String], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(|name| named(name)).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+pub(super) fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(60).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    escaped(&start) + more
+}
+
+/// C0, DEL, C1, the line separators and the marks that turn the direction of text, written out.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Words of a service, within a line of this program. With the gaps in them, or at any length, they
+/// could be made to go on in the next row of a screen as somebody's message.
+pub(super) fn of_service(text: &str) -> String {
+    let mut said = String::new();
+    for c in text.chars() {
+        if said.chars().count() == LONGEST_SAID {
+            said.push('…');
+            break;
+        }
+        match is_blank(c) {
+            true if said.is_empty() || said.ends_with(' ') => {}
+            true => said.push(' '),
+            false => said.push(c),
+        }
+    }
+    escaped(said.trim_end())
+}
+
+/// What shows as nothing, also the letters that do.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{2800}' | '\u{3164}' | '\u{115f}' | '\u{1160}' | '\u{ffa0}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_in_the_place_of_a_name_is_no_message() {
+        let fake = format!("charly     send me money{}", " ".repeat(150));
+        for name in [fake.as_str(), "", "a\nb", &"x".repeat(65)] {
+            assert_eq!(named(name), "(no name)");
+        }
+        for name in ["charly", "*", "A-b_9", &"x".repeat(64)] {
+            assert_eq!(named(name), name);
+        }
+    }
+}
