@@ -101,7 +101,7 @@ async fn connected(config: &Config, settings: &nats::Config) -> Result<Nats, Bus
     if config.journal.kind == JournalKind::Cassandra {
         let found = survey(settings).await?;
         let is_new = matches!(found, Survey::Nothing(_));
-        if let Some(why) = strange(config, &found).await.filter(|_| is_new) {
+        if let Some(why) = strange(config, &found, None).await.filter(|_| is_new) {
             return Err(BusError::Unusable(why));
         }
     }

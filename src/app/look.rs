@@ -5,7 +5,7 @@
 use super::{cassandra, connect::nats_config};
 use crate::{
     bus::{
-        ClusterId, Error as BusError, Incomplete, JournalKind, Settings,
+        ClusterId, Error as BusError, ImportId, Incomplete, JournalKind, Settings,
         nats::{self, Nats, Survey, prefix_of_cluster, survey},
     },
     config::Config,
@@ -58,7 +58,7 @@ pub(crate) async fn look(config: &Config) -> anyhow::Result<Looked> {
     let is_copy = |stored: &Settings| {
         config.journal.kind == JournalKind::Cassandra && stored.journal == Some(JournalKind::Bus)
     };
-    let stored = there(config, is_copy).await?;
+    let stored = there(config, is_copy, None).await?;
     if stored.as_ref().is_some_and(is_copy) {
         say(&format!(
             "warning: the cluster (prefix {prefix}) keeps its rooms on the bus: what is in \
@@ -121,7 +121,7 @@ pub(super) fn place(config: &Config) -> String {
 pub(crate) async fn refusal(config: &Config) -> Option<String> {
     let shards = config.cluster.validate().ok()?;
     let found = survey(&looking(config, shards)).await.ok()?;
-    if let Some(why) = strange(config, &found).await {
+    if let Some(why) = strange(config, &found, None).await {
         return Some(why);
     }
     let is_new = matches!(found, Survey::Nothing(_));
@@ -138,12 +138,21 @@ pub(crate) async fn refusal(config: &Config) -> Option<String> {
     }
 }
 
-/// Why what is there is not the cluster that is configured.
-pub(super) async fn strange(config: &Config, found: &Survey) -> Option<String> {
+/// Why what is there is not the cluster that is configured. `to`: the cluster that its rooms are
+/// being carried to, for the command that does so: it goes on with a switch that was interrupted.
+pub(super) async fn strange(
+    config: &Config,
+    found: &Survey,
+    to: Option<ClusterId>,
+) -> Option<String> {
     let stored = match found {
         Survey::Cluster(stored) => Some((*stored)?),
         Survey::Nothing(_) => None,
     };
+    let stored = stored.map(|stored| Settings {
+        moved: stored.moved.filter(|moved| Some(*moved) != to),
+        ..stored
+    });
     let wanted = configured(config);
     if let Some(why) = stored.and_then(|stored| stored.contradiction(&wanted)) {
         return Some(why.to_string());
@@ -157,7 +166,7 @@ pub(super) async fn strange(config: &Config, found: &Survey) -> Option<String> {
         return Some(why.to_string());
     }
     let (mine, theirs) = (stored.and_then(|stored| stored.cluster), theirs?);
-    if mine == Some(theirs) {
+    if [mine, to].contains(&Some(theirs)) {
         return None;
     }
     match another(config, mine, theirs).await {
@@ -208,15 +217,16 @@ pub(super) async fn another(
 
 /// The settings of the cluster that is configured; `None`: its bus is not there, without which
 /// rooms in Cassandra can be read. `is_asked`: which are wanted whatever they say of where rooms
-/// are kept.
+/// are kept. `to`: as [`strange`] has it.
 pub(super) async fn there(
     config: &Config,
     is_asked: impl Fn(&Settings) -> bool,
+    to: Option<ClusterId>,
 ) -> anyhow::Result<Option<Settings>> {
     let found = survey(&looking(config, config.cluster.validate()?)).await;
     if let Ok(found) = &found {
         let is_asked = matches!(found, Survey::Cluster(Some(stored)) if is_asked(stored));
-        if let Some(why) = strange(config, found).await.filter(|_| !is_asked) {
+        if let Some(why) = strange(config, found, to).await.filter(|_| !is_asked) {
             bail!(why);
         }
     }
@@ -238,6 +248,23 @@ pub(super) async fn there(
          nodes runs\n"
     ));
     Ok(None)
+}
+
+/// The cluster under another prefix that a copy carries the rooms of this one to, as long as its
+/// switch has not come to its end. `None`, too, where that cannot be asked now.
+pub(super) async fn unfinished(config: &Config, prefix: &str) -> Option<ClusterId> {
+    let shards = config.cluster.validate().ok()?;
+    let mut other = config.clone();
+    other.bus.prefix = prefix.into();
+    let Survey::Cluster(here) = survey(&looking(config, shards)).await.ok()? else {
+        return None;
+    };
+    let Survey::Cluster(there) = survey(&looking(&other, shards)).await.ok()? else {
+        return None;
+    };
+    let (import, there) = (ImportId::of_cluster(here?.cluster?), there?);
+    let is_it = there.is_incomplete && there.import == Some(import);
+    there.cluster.filter(|_| is_it)
 }
 
 /// What the cluster would be, if it is as configured.
@@ -298,7 +325,7 @@ pub(crate) async fn is_switched(
         JournalKind::Cassandra if is_switch => {
             let mut there = config.clone();
             there.journal.kind = to;
-            match strange(&there, &Survey::Cluster(Some(*stored))).await {
+            match strange(&there, &found, None).await {
                 None => Ok(Some(whose)),
                 Some(why) => bail!(why),
             }

@@ -5,7 +5,7 @@ use super::{
     agree, cassandra,
     connect::nats_config,
     known,
-    look::{in_cassandra, looking, place, refusal, there},
+    look::{in_cassandra, looking, place, refusal, there, unfinished},
 };
 use crate::{
     bus::{
@@ -40,6 +40,11 @@ const NAMES: usize = 1_000;
 const INCOMPLETE: &str =
     "all was written, and the cluster's settings still say that rooms are missing: the same again";
 
+/// When a switch ends between its first step and its last one.
+const HALF: &str = "\
+the switch did not come to its end, until when nodes may be refused under both prefixes: the same \
+again goes on";
+
 /// The name of this process where a node's is needed.
 const NAME: &str = "safe-chat-journal";
 
@@ -68,8 +73,13 @@ impl Origin {
 
 /// The configured journal, for reading. Nothing is made where nothing is.
 pub(crate) async fn from(config: &Config) -> anyhow::Result<Origin> {
+    on_the_way(config, None).await
+}
+
+/// The same, also if a switch was interrupted after it noted that the rooms are those of `to`.
+async fn on_the_way(config: &Config, to: Option<ClusterId>) -> anyhow::Result<Origin> {
     let shards = config.cluster.validate()?;
-    let there = there(config, |_| false).await?;
+    let there = there(config, |_| false, to).await?;
     let (mut cluster, mut running, mut bus) = (None, Vec::new(), None);
     if let Some(stored) = there {
         stored.check_complete()?;
@@ -342,7 +352,11 @@ impl Copying {
             JournalKind::Bus => JournalKind::Cassandra,
             JournalKind::Cassandra => JournalKind::Bus,
         };
-        let from = from(&from_config).await?;
+        let to = match (kind, &prefix) {
+            (JournalKind::Bus, Some(prefix)) => unfinished(&from_config, prefix).await,
+            _ => None,
+        };
+        let from = on_the_way(&from_config, to).await?;
         if is_last {
             stopped(&from.running, config, "the cluster is to be switched")?;
         }
@@ -404,6 +418,10 @@ impl Copying {
 
     /// From now on the rooms are those that were written: nodes are refused that are configured as
     /// before. What to configure.
+    ///
+    /// To the bus it takes three steps, and the same command goes on from each. The first one
+    /// refuses the nodes of before, and changes nothing where the keyspace is not theirs; the last
+    /// one lets those of the new prefix in. So no two clusters ever have the rooms.
     pub(crate) async fn switch(&self) -> anyhow::Result<String> {
         for bus in self.from.bus.iter().chain([&self.to.bus]) {
             let still = nodes(bus).await?;
@@ -425,12 +443,13 @@ impl Copying {
                 let ids = self.from.cluster.zip(self.to.cluster);
                 let (from, to) = ids.context("a cluster has no id")?;
                 let shards = self.from.shards;
-                cassandra::hand_over(&self.from_config, shards, from, to).await?;
-                if let Some(import) = self.to.import {
-                    self.to.bus.complete(import).await.context(INCOMPLETE)?;
-                }
+                let handed = cassandra::hand_over(&self.from_config, shards, from, to).await;
+                handed.context(HALF)?;
                 if let Some(bus) = &self.from.bus {
-                    bus.moved(to).await?;
+                    bus.moved(to).await.context(HALF)?;
+                }
+                if let Some(import) = self.to.import {
+                    self.to.bus.complete(import).await.context(HALF)?;
                 }
                 Ok(format!(
                     "start nodes with journal.kind bus and bus.prefix that of --to-prefix: those \

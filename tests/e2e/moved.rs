@@ -7,6 +7,7 @@ use crate::{
     cluster::{Cluster, PATIENCE, eventually},
     node::{Ended, Node},
     person::{JSON, Person},
+    proxy::Proxy,
     retention::admin,
 };
 use async_nats::HeaderMap;
@@ -355,6 +356,80 @@ async fn a_copy_says_which_rooms_have_gone_since() {
         &refused,
         &["there and not here", "aaa", "nothing was switched"],
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_that_is_interrupted_anywhere_is_ended_by_the_same_command() {
+    let Some(cassandra) = Cluster::cassandra("a switch that is interrupted") else {
+        return;
+    };
+    let Some(scene) = Scene::new("a switch that is interrupted").await else {
+        return;
+    };
+    let nats = scene.cluster.nats().to_owned();
+    let prefix = scene.cluster.prefix();
+    let old = cassandra.with_nats_at(nats.clone()).with_prefix(prefix);
+    let new_prefix = format!("{prefix}b");
+    let new = scene.cluster.clone().with_prefix(&new_prefix);
+    let mut node = old.node("first").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    says(&mut harry, 1..=3).await;
+    let before = history(&node).await;
+    node.kill().await;
+
+    let copy = ["journal", "copy", "--to", "bus", "--to-prefix", &new_prefix];
+    done(&old.run(&copy, &[]).await);
+    let address = old.cassandra_address().expect("Cassandra is the journal");
+    let bucket = |prefix: &str| format!("{}_SHARDS", prefix.to_uppercase());
+    let noted = |prefix: &str| format!("PUB $KV.{}.settings", bucket(prefix));
+    let handed = format!("UPDATE {}.metadata", old.keyspace());
+    let nats_at = nats.trim_start_matches("nats://");
+    let steps = [
+        (address, handed, "holds the rooms of cluster", [false; 2]),
+        (
+            nats_at,
+            noted(prefix),
+            "holds the rooms of cluster",
+            [true, false],
+        ),
+        (nats_at, noted(&new_prefix), "were moved", [true; 2]),
+    ];
+    for (server, write, why, [is_handed, is_moved]) in steps {
+        let proxy = Proxy::until(server, &write).await;
+        let through = match server == address {
+            true => old.clone().with_cassandra_at(proxy.address()),
+            false => old
+                .clone()
+                .with_nats_at(format!("nats://{}", proxy.address())),
+        };
+        let ended = through.run(&copy, &["--switch"]).await;
+        assert!(proxy.is_closed(), "{write} was not said: {ended:?}");
+        is_refused(&ended, &["the same again goes on"]);
+        let left = settings(&scene).await;
+        assert_eq!(left.get("moved").is_some(), is_moved, "{write}: {left}");
+        if is_handed {
+            is_refused(&old.run(&["serve"], &ANY_PORTS).await, &[why]);
+        } else {
+            // As before.
+            let mut node = old.node("still").await;
+            assert_eq!(history(&node).await[..before.len()], before);
+            node.kill().await;
+        }
+        // Without the switch too, which changes nothing of it.
+        done(&old.run(&copy, &[]).await);
+        let early = new.run(&["serve"], &ANY_PORTS).await;
+        is_refused(&early, &["whose end is --switch"]);
+    }
+    let switched = old.run(&copy, &["--switch"]).await;
+    done(&switched);
+    assert!(
+        switched.stdout.contains("cluster is switched: "),
+        "{switched:?}"
+    );
+    is_switched(&old.run(&copy, &["--switch"]).await);
+    is_refused(&old.run(&["serve"], &ANY_PORTS).await, &["were moved"]);
+    let node = new.node("second").await;
+    assert_eq!(history(&node).await[..before.len()], before);
 }
 
 /// Forgets what Cassandra has of the room aaa behind a place, as restoring an older backup does.
