@@ -6,15 +6,17 @@ use safe_chat::{
         memory::{Config, Hub},
     },
     journal::{
-        Claim, Journal,
+        Claim, Hole, Journal,
         bus::OnBus,
+        codec::encode_event,
         inspect::{Inspect, inspect, verify},
         memory::{Database, Memory},
         readback::{Partitions, Row, Store},
     },
     room::{
-        Action, Body, Change, Command, CommandId, Epoch, Identity, Incarnation, Key, Millis,
-        Producer, ProducerSeq, RoomId, Seq, SessionId, ShardId, Shards, State, UserId, decide,
+        Action, Body, Change, Command, CommandId, Epoch, Event, Identity, Incarnation, Key, Kind,
+        Millis, Producer, ProducerSeq, RoomId, Seq, SessionId, ShardId, Shards, State, UserId,
+        decide,
     },
 };
 use std::sync::Arc;
@@ -215,6 +217,68 @@ async fn a_room_that_never_existed_is_not_sound_but_empty() {
     }
     fill(&memory).await;
     assert!(!verify(&memory, &room()).await.unwrap().is_empty());
+}
+
+/// What a room is left with that was purged, left by all, and removed with its name.
+#[tokio::test]
+async fn a_room_that_was_removed_is_not_damaged() {
+    let memory = Database::new(Partitions::new(10)).connect(shards());
+    let claim = fill(&memory).await;
+    let gone = State {
+        head: Seq(3),
+        ..State::default()
+    };
+    let remains = gone.remains();
+    memory
+        .save_snapshot(&room(), claim, &remains)
+        .await
+        .unwrap();
+    memory.store().trim(&room(), Seq(4)).await.unwrap();
+    let report = verify(&memory, &room()).await.unwrap();
+    let removed = "removed: nothing of it is stored but how far it went, event 3";
+    assert!(report.is_sound() && !report.is_empty(), "{report}");
+    assert_eq!(report.to_string(), format!("{removed}\n"));
+    assert_eq!(lines(&memory, false).await, [removed]);
+}
+
+/// A journal that was put back from a backup, and what a later time still had of it.
+#[tokio::test]
+async fn what_lies_below_a_purge_or_a_trim_that_is_told_behind_it_is_no_hole() {
+    let trimmed = |start| Change::Trimmed {
+        start: Seq(start),
+        since: Millis(1),
+        bytes: 0,
+    };
+    for (of_last, changes, first, still) in [
+        (Kind::Purged, vec![], Some(Seq(8)), 0),
+        (left(), vec![trimmed(8)], Some(Seq(8)), 0),
+        (left(), vec![trimmed(6)], Some(Seq(6)), 2),
+        (left(), vec![], None, 4),
+    ] {
+        let memory = Database::new(Partitions::new(10)).connect(shards());
+        let claim = fill(&memory).await;
+        let row = |seq: u64, kind: Kind, changes: Vec<Change>| Row {
+            epoch: claim.epoch(),
+            first: Seq(seq),
+            event: encode_event(&Event {
+                seq: Seq(seq),
+                at: Millis(seq),
+                kind,
+                changes,
+            }),
+        };
+        let rows = [row(8, left(), vec![]), row(9, of_last, changes)];
+        memory.store().write(&room(), &rows).await.unwrap();
+        let report = verify(&memory, &room()).await.unwrap();
+        let missing: u64 = report.holes.iter().map(Hole::count).sum();
+        assert_eq!((report.first, missing), (first, still), "{report}");
+        assert_eq!(report.is_sound(), still == 0, "{report}");
+    }
+}
+
+fn left() -> Kind {
+    let user = UserId::parse("harry").unwrap();
+    Kind::Left { user }
 }
 
 #[tokio::test]

@@ -72,11 +72,10 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
                     Err(_) => ControlFlow::Break(()),
                 }
             };
-            inspect(&*looked.journal, &room, content, &mut show).await?;
+            let found = inspect(&*looked.journal, &room, content, &mut show).await?;
             // After a break there may be more that nobody wants to see.
             if printed?.is_continue() {
-                // The last line only says whether there is a snapshot.
-                is_there(lines > 1, &looked, &room).await?;
+                is_there(found, &looked, &room).await?;
             }
             Ok(())
         }

@@ -233,27 +233,36 @@ impl Inspect for OnBus {
     }
 }
 
+/// What is said of a room of which nothing is left but how far it went, as `admin room` says it.
+fn removed(head: Seq) -> String {
+    format!("removed: nothing of it is stored but how far it went, event {head}")
+}
+
 /// Hands every line about a room to `print`, until that breaks off. `content`: with what was said,
-/// instead of its size only.
+/// instead of its size only. Whether anything is stored of it.
 pub async fn inspect(
     journal: &dyn Inspect,
     room: &RoomId,
     content: bool,
     print: &mut (dyn FnMut(String) -> ControlFlow<()> + Send),
-) -> Result<(), Error> {
-    let mut mark = Some(0);
+) -> Result<bool, Error> {
+    let (mut mark, mut is_there) = (Some(0), false);
     while let Some(from) = mark {
         let (raw, next) = journal.raw(room, from).await?;
+        is_there |= !raw.is_empty();
         if raw
             .iter()
             .try_for_each(|raw| print(raw.line(content)))
             .is_break()
         {
-            return Ok(());
+            return Ok(is_there);
         }
         mark = next;
     }
-    let last = match journal.snapshot(room).await? {
+    let snapshot = journal.snapshot(room).await?;
+    let was_there = is_there || snapshot.is_some();
+    let last = match snapshot {
+        Some(state) if !is_there && state.is_gone() => removed(state.head),
         Some(state) => format!(
             "snapshot at {}: {} members, {} sessions",
             state.head,
@@ -264,7 +273,7 @@ pub async fn inspect(
     };
     // After the last line it makes no difference.
     let _ = print(last);
-    Ok(())
+    Ok(was_there)
 }
 
 /// The names of the columns that [`inspect`] prints.

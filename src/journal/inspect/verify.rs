@@ -1,10 +1,10 @@
 //! Checks a stored room: dense, in order, the epochs never decrease, and the snapshot fits the
 //! replay.
 
-use super::{Inspect, Raw};
+use super::{Inspect, Raw, removed};
 use crate::{
     journal::{Error, Hole},
-    room::{Epoch, Pin, RoomId, Sent, Seq, State},
+    room::{Change, Epoch, Event, Kind, Pin, RoomId, Sent, Seq, State},
 };
 use std::fmt;
 
@@ -33,6 +33,8 @@ pub struct Report {
     pub holes: Vec<Hole>,
     /// On which journal that is, by what happens to it.
     lost_how: &'static str,
+    /// It was removed: nothing is left but how far it went, so that no place is given again.
+    pub is_removed: bool,
     /// What is wrong, and how often something more was.
     pub problems: Vec<String>,
     /// Problems that are not among `problems`.
@@ -83,6 +85,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return writeln!(f, "nothing is stored");
+        }
+        if self.is_removed {
+            return writeln!(f, "{}", removed(self.head));
         }
         let verdict = self.verdict().map_or("sound", |(word, _)| word);
         writeln!(
@@ -140,10 +145,12 @@ impl fmt::Display for Report {
 /// Reads all of a room and checks it.
 pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Error> {
     let snapshot = journal.snapshot(room).await?;
+    let let_go = snapshot.as_ref().map(|snapshot| snapshot.kept.first());
     let mut check = Check {
         report: Report::default(),
         replayed: Some(State::default()),
         snapshot,
+        let_go: let_go.unwrap_or(Seq(1)),
         reached: Seq::ZERO,
     };
     check.report.snapshot = check.snapshot.as_ref().map(|snapshot| snapshot.head);
@@ -154,13 +161,7 @@ pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Erro
         raw.into_iter().for_each(|raw| check.see(raw));
         mark = next;
     }
-    let reached = check.report.snapshot.unwrap_or_default().max(check.reached);
-    check
-        .report
-        .holes
-        .extend(Hole::between(check.report.head, reached.next()));
-    check.report.head = check.report.head.max(reached);
-    Ok(check.report)
+    Ok(check.end())
 }
 
 struct Check {
@@ -168,6 +169,9 @@ struct Check {
     /// The state at the report's head; `None`: an event could not be read.
     replayed: Option<State>,
     snapshot: Option<State>,
+    /// The first place that is to be there, by the snapshot and by what came behind it: what is
+    /// below was let go by the room's retention, or purged.
+    let_go: Seq,
     /// How far the room has gone at least.
     reached: Seq,
 }
@@ -215,11 +219,8 @@ impl Check {
             return;
         }
         if let Some(hole) = Hole::between(head, seq) {
-            let let_go = self.snapshot.as_ref().map(|snapshot| snapshot.kept.first());
-            match let_go.filter(|first| head == Seq::ZERO && seq <= *first) {
-                Some(_) => self.report.first = Some(seq),
-                None => self.report.holes.push(hole),
-            }
+            // Whether it was let go, later events may say.
+            self.report.holes.push(hole);
             // What the lost events changed is not known.
             self.replayed = None;
         }
@@ -234,14 +235,37 @@ impl Check {
         }
         self.report.head = seq;
         match (event, &mut self.replayed) {
-            (Ok(event), Some(state)) => state.evolve(&event),
-            (Ok(_), None) => {}
+            (Ok(event), replayed) => {
+                self.let_go = self.let_go.max(starts(&event));
+                if let Some(state) = replayed {
+                    state.evolve(&event);
+                }
+            }
             (Err(error), _) => {
                 self.report.problem(error.to_string());
                 self.replayed = None;
             }
         }
         self.compare();
+    }
+
+    /// All was seen.
+    fn end(mut self) -> Report {
+        let reached = self.report.snapshot.unwrap_or_default().max(self.reached);
+        let (head, let_go) = (self.report.head, self.let_go);
+        let is_gone = self.snapshot.as_ref().is_some_and(State::is_gone);
+        self.report.is_removed = is_gone && head == Seq::ZERO && self.report.is_sound();
+        let last = Hole::between(head, reached.next()).filter(|_| !self.report.is_removed);
+        self.report.head = head.max(reached);
+        let missing = std::mem::take(&mut self.report.holes)
+            .into_iter()
+            .chain(last);
+        let (gone, holes): (Vec<_>, Vec<_>) = missing.partition(|hole| hole.first < let_go);
+        // What is left of one that began below.
+        let left = gone.last().and_then(|hole| hole.behind(Seq(let_go.0 - 1)));
+        self.report.first = gone.last().map(|hole| hole.last.next().min(let_go));
+        self.report.holes = left.into_iter().chain(holes).collect();
+        self.report
     }
 
     /// Compares the snapshot once its head is reached: its changes without a place are in no event
@@ -262,6 +286,16 @@ impl Check {
             ));
         }
     }
+}
+
+/// The first place that stays behind an event; [`Seq::ZERO`]: it says nothing of that.
+fn starts(event: &Event) -> Seq {
+    let purged = (event.kind == Kind::Purged).then_some(event.seq);
+    let trimmed = event.changes.iter().filter_map(|change| match change {
+        Change::Trimmed { start, .. } => Some(*start),
+        _ => None,
+    });
+    trimmed.chain(purged).max().unwrap_or_default()
 }
 
 /// In what a saved state differs from the one that the events up to its head give.
