@@ -10,7 +10,7 @@ pub(super) use with::{hand_over, journal, noted, reach, stored, target};
 mod with {
     use crate::{
         app::{
-            look::{Another, another},
+            look::{Another, another, elsewhere},
             wait::{Outlook, Wait},
         },
         bus::{ClusterId, Settings, nats::Nats},
@@ -39,12 +39,17 @@ mod with {
         Ok(Arc::new(cassandra::connect(&settings, shards).await?))
     }
 
-    /// Which keyspace is configured, and whose it is; nothing where that is not noted, or cannot be
-    /// read now.
-    pub(in crate::app) async fn noted(config: &Config) -> (Option<Uuid>, Option<ClusterId>) {
-        cassandra::noted(&config.cassandra)
-            .await
-            .unwrap_or_default()
+    /// Which keyspace is configured, and whose it is, as far as that is noted there; `None`: that
+    /// cannot be read now.
+    pub(in crate::app) async fn noted(
+        config: &Config,
+    ) -> Option<(Option<Uuid>, Option<ClusterId>)> {
+        match cassandra::noted(&config.cassandra).await {
+            Ok(noted) => Some(noted),
+            // There is no such keyspace, or no such table in it.
+            Err(Error::Unusable(_)) => Some((None, None)),
+            Err(_) => None,
+        }
     }
 
     /// Fails where the servers are away, or refuse this program.
@@ -109,7 +114,17 @@ mod with {
             readiness,
         };
         let connect = async || {
-            let journal = cassandra::connect(settings, shards).await?;
+            // Before anything is made in a keyspace that is not the cluster's.
+            if settings.auto_migrate {
+                check_known(config, stored).await?;
+            }
+            let journal = match cassandra::connect(settings, shards).await {
+                Err(error @ Error::Unusable(_)) => {
+                    check_known(config, stored).await?;
+                    return Err(error);
+                }
+                connected => connected?,
+            };
             let belongs = match stored.cluster {
                 Some(id) => {
                     let tables = journal.store();
@@ -131,6 +146,14 @@ mod with {
         }
         let fact = fact(config, &journal).await?;
         Ok((Arc::new(journal), fact))
+    }
+
+    /// Refuses a keyspace that nobody has used yet, where the cluster has its rooms in another.
+    async fn check_known(config: &Config, stored: Settings) -> Result<(), Error> {
+        match elsewhere(config, stored).await {
+            Some(why) => Err(Error::Unusable(why)),
+            None => Ok(()),
+        }
     }
 
     /// Whether the keyspace is the one of this cluster, and knows it.
@@ -216,8 +239,8 @@ mod without {
         Err(Absent.into())
     }
 
-    pub(in crate::app) async fn noted(_: &Config) -> (Option<Uuid>, Option<ClusterId>) {
-        (None, None)
+    pub(in crate::app) async fn noted(_: &Config) -> Option<(Option<Uuid>, Option<ClusterId>)> {
+        None
     }
 
     pub(in crate::app) async fn reach(_: &Config) -> anyhow::Result<()> {

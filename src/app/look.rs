@@ -15,6 +15,7 @@ use crate::{
 };
 use anyhow::{Context, bail, ensure};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Rooms that are named to whoever asks for one that is not there.
 const FIRST: usize = 5;
@@ -98,14 +99,25 @@ pub(super) async fn in_cassandra(
         .filter(|_| !is_away)
     {
         None => opened,
-        Some(id) => opened.with_context(|| {
-            format!(
-                "the cluster (prefix {}) keeps its rooms in the keyspace with the id {id}, and \
-                 keyspace {} cannot be used (cassandra.keyspace, --keyspace)",
-                config.bus.prefix, config.cassandra.keyspace
-            )
-        }),
+        Some(id) => opened.with_context(|| not_usable(config, id)),
     }
+}
+
+/// `id`: of the keyspace that the cluster has.
+fn not_usable(config: &Config, id: Uuid) -> String {
+    format!(
+        "the cluster (prefix {}) keeps its rooms in the keyspace with the id {id}, and keyspace {} \
+         cannot be used (cassandra.keyspace, --keyspace)",
+        config.bus.prefix, config.cassandra.keyspace
+    )
+}
+
+/// Why the configured keyspace, which nobody has used yet, is not the cluster's, which is in
+/// another one; `None`: that is not so, or cannot be asked now.
+pub(super) async fn elsewhere(config: &Config, stored: Settings) -> Option<String> {
+    let id = stored.keyspace?;
+    let (keyspace, _) = cassandra::noted(config).await?;
+    keyspace.is_none().then(|| not_usable(config, id))
 }
 
 /// Where the configured journal is, for people.
@@ -128,13 +140,27 @@ pub(crate) async fn refusal(config: &Config) -> Option<String> {
     if !is_new || config.journal.kind == JournalKind::Bus {
         return None;
     }
-    let (_, theirs) = cassandra::noted(config).await;
+    let (_, theirs) = cassandra::noted(config).await?;
     match another(config, None, theirs?).await {
         Another::Here(why) => Some(why),
         Another::Elsewhere(why) => Some(format!(
             "{why}; if the bus of that cluster is lost, and none of its nodes runs anywhere, start \
              one here: it says what to type"
         )),
+    }
+}
+
+/// As [`refusal`], also of what a node must wait for: rooms that are still to come.
+pub(crate) async fn keeps_out(config: &Config) -> Option<String> {
+    if let Some(why) = refusal(config).await {
+        return Some(why);
+    }
+    let shards = config.cluster.validate().ok()?;
+    match survey(&looking(config, shards)).await {
+        Ok(Survey::Cluster(Some(stored))) => {
+            stored.check_complete().err().map(|why| why.to_string())
+        }
+        _ => None,
     }
 }
 
@@ -160,10 +186,14 @@ pub(super) async fn strange(
     if config.journal.kind == JournalKind::Bus {
         return None;
     }
-    let (keyspace, theirs) = cassandra::noted(config).await;
+    let (keyspace, theirs) = cassandra::noted(config).await?;
     let with_keyspace = Settings { keyspace, ..wanted };
     if let Some(why) = stored.and_then(|stored| stored.contradiction(&with_keyspace)) {
         return Some(why.to_string());
+    }
+    let expected = stored.and_then(|stored| stored.keyspace);
+    if let (Some(id), None) = (expected, keyspace) {
+        return Some(not_usable(config, id));
     }
     let (mine, theirs) = (stored.and_then(|stored| stored.cluster), theirs?);
     if [mine, to].contains(&Some(theirs)) {

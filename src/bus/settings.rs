@@ -118,8 +118,9 @@ pub enum Contradiction {
 /// Why nobody may use a cluster: rooms would be made anew that are still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an import into this cluster (or a copy, whose end is --switch) has begun and not come to its \
-     end, so rooms are missing: run it again (what is there is compared only), and then this"
+    "an import into this cluster (or a copy, whose end is --switch, or a recover) has begun and not \
+     come to its end, so rooms are missing: run it again (what is there is compared only), and then \
+     this"
 )]
 pub struct Incomplete;
 

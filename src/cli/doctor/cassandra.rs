@@ -9,7 +9,8 @@ use crate::{
     },
 };
 
-pub(super) async fn look(config: &Config) -> Vec<Finding> {
+/// `refusal`: why no node of this configuration may start.
+pub(super) async fn look(config: &Config, refusal: Option<&str>) -> Vec<Finding> {
     let server = |state, message: String| Finding::new("cassandra: server", state, message);
     if config.journal.kind == JournalKind::Bus {
         return vec![server(
@@ -22,7 +23,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             let mut findings = vec![
                 server(State::Ok, format!("Cassandra {}", found.release)),
                 nodes(&found),
-                schema(&found, config),
+                schema(&found, config, refusal),
                 commit_log(&found),
             ];
             for (node, ahead_ms) in &found.ahead_ms {
@@ -66,20 +67,22 @@ fn nodes(found: &Examined) -> Finding {
     )
 }
 
-fn schema(found: &Examined, config: &Config) -> Finding {
+fn schema(found: &Examined, config: &Config, refusal: Option<&str>) -> Finding {
     let check = "cassandra: tables";
-    match &found.schema {
-        Ok(()) => Finding::new(
+    match (&found.schema, refusal) {
+        (Ok(()), _) => Finding::new(
             check,
             State::Ok,
             format!("keyspace {}", config.cassandra.keyspace),
         ),
-        Err(error @ Error::Unusable(_)) if config.cassandra.auto_migrate => Finding::new(
+        // Tables are not to be made for nodes that are refused.
+        (Err(Error::Unusable(_)), Some(why)) => Finding::new(check, State::Fail, why),
+        (Err(error @ Error::Unusable(_)), None) if config.cassandra.auto_migrate => Finding::new(
             check,
             State::Warn,
             format!("{error}; a node that starts does (cassandra.auto_migrate)"),
         ),
-        Err(error) => Finding::new(check, State::Fail, error.to_string()),
+        (Err(error), _) => Finding::new(check, State::Fail, error.to_string()),
     }
 }
 

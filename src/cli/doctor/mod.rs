@@ -78,9 +78,12 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let mut found = host::look(&config).await;
     found.extend(access::look(&config));
     found.extend(nats::look(&config).await);
-    found.push(cluster(look::refusal(&config).await));
+    let refusal = look::keeps_out(&config).await;
     #[cfg(feature = "cassandra")]
-    found.extend(cassandra::look(&config).await);
+    let of_cassandra = cassandra::look(&config, refusal.as_deref()).await;
+    found.push(cluster(refusal));
+    #[cfg(feature = "cassandra")]
+    found.extend(of_cassandra);
     let text = match options.json {
         true => serde_json::to_string_pretty(&found)? + "\n",
         false => found.iter().map(Finding::line).collect(),
