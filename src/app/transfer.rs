@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Bus, ClusterId, Direct, Error as BusError, ImportId, JournalKind, NodeSeen, Registry,
+        Bus, ClusterId, Direct, Error as BusError, Feed, ImportId, JournalKind, NodeSeen, Registry,
         Settings, ShardRecord,
         nats::{self, Nats, Survey, survey},
     },
@@ -289,6 +289,27 @@ impl Target {
     /// What the bus of the cluster has of its rooms, which are in Cassandra.
     pub(crate) fn newest_on_bus(&self, shards: Shards) -> Source {
         Source::newest(Arc::new(OnBus::new(Arc::new(self.bus.clone()), shards)))
+    }
+
+    /// The rooms that are journaled and of which the bus has nothing: the first ones, and how many.
+    pub(crate) async fn not_on_bus(&self, most: usize) -> anyhow::Result<(Vec<RoomId>, u64)> {
+        let (mut first, mut count) = (Vec::new(), 0);
+        let (mut last, mut is_over) = (None, false);
+        while !is_over {
+            let page = self.journal.rooms(last.as_ref(), NAMES).await?;
+            is_over = page.len() < NAMES;
+            last = page.last().cloned();
+            for room in page {
+                if self.bus.last(&room).await?.is_some() {
+                    continue;
+                }
+                count += 1;
+                if first.len() < most {
+                    first.push(room);
+                }
+            }
+        }
+        Ok((first, count))
     }
 
     /// Writes a room, and notes where its sessions were: their nodes are gone, and whoever writes

@@ -409,15 +409,36 @@ impl Recover {
         let mut target = Target::for_own(&config).await?;
         let source = target.newest_on_bus(config.cluster.validate()?);
         let told = copy_all(&source, &mut target).await;
+        let absent = target.not_on_bus(SHOWN).await;
         let released = target.release(told.is_ok()).await;
         let told = told.context(STOPPED)?;
         released?;
+        let absent = absent.context("which rooms the bus has nothing of is not known")?;
         told.say("up to where the bus has them")?;
         if told.missing > 0 {
             say(FORGOTTEN);
         }
+        if !absent.0.is_empty() {
+            tell_absent(&absent);
+        }
         Ok(())
     }
+}
+
+/// Rooms that may come back to life with a backup: that they were removed, nothing says any more.
+fn tell_absent((rooms, count): &(Vec<RoomId>, u64)) {
+    let names: Vec<_> = rooms.iter().map(RoomId::to_string).collect();
+    let dots = if rooms.len() as u64 == *count {
+        ""
+    } else {
+        " ..."
+    };
+    say(&format!(
+        "of {count} rooms Cassandra has something and the bus nothing: {}{dots}: they were quiet \
+         for long, or removed since the backup: purge again those that were removed (nodes log \
+         that, target safe_chat::audit)\n",
+        names.join(", ")
+    ));
 }
 
 async fn copy_all(source: &Source, to: &mut Target) -> Result<Told, Error> {
