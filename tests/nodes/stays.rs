@@ -69,7 +69,7 @@ async fn an_operator_is_told_what_keeps_a_room_and_until_when() {
     let room = is_kept_by(&node, &[]).await;
     assert_eq!(goes_after(&room), Some(90 * DAY_MS));
     let shown = shows(&node, &["room", "aaa"]).await;
-    assert!(shown.contains("goes with its name  2"), "{shown}");
+    assert!(shown.contains("goes with its name  from 2"), "{shown}");
 
     let beats = cluster.beats("before", 7);
     let room = is_kept_by(&node, &["old_node"]).await;

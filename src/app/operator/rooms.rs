@@ -290,6 +290,7 @@ impl NodeOperator {
             was_pinned,
         };
         if !self.is_pinned(&room_id, &user_id).await? {
+            self.check_written(&room_id).await?;
             return Ok(unpinned(false));
         }
         self.end_sessions_of(room, user).await?;

@@ -59,7 +59,7 @@ pub(super) fn room(answer: &Value) -> String {
         );
     }
     if let Some(until) = answer["stays"]["until"].as_u64() {
-        let until = format!("{}, if nobody comes", time(Millis(until)));
+        let until = format!("from {} on, if nobody comes", time(Millis(until)));
         line("goes with its name", until);
     }
     let mut sessions = Table::new(&["SESSION", "USER", "NODE"]);
