@@ -43,6 +43,20 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
     };
     assert!(removed(&first).await || removed(&second).await);
 
+    // The bus knows nothing of it any more, Cassandra how far it went.
+    let (code, told) = match cluster.cassandra_address() {
+        None => (Some(1), "room aaa does not exist"),
+        Some(_) => (
+            Some(0),
+            "removed: nothing of it is stored but how far it went, event",
+        ),
+    };
+    for command in ["verify", "inspect"] {
+        let ended = cluster.run(&["journal", command, "aaa"], &[]).await;
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(ended.code == code && said.contains(told), "{ended:?}");
+    }
+
     // Somebody who was there before everything was purged.
     let query = "key-harry&since=3";
     let mut harry = Person::joins(&second, "aaa", "harry", query, JSON).await;

@@ -188,6 +188,7 @@ async fn nobody_starts_on_an_import_that_did_not_end() {
     let told = format!("{}{}", looked.stdout, looked.stderr);
     assert_eq!(looked.code, Some(1), "{looked:?}");
     assert!(told.contains("has begun and not come to its end"), "{told}");
+    assert!(!told.contains("nothing keeps a node"), "{told}");
     // What another file has does not complete it, and is not mixed with it.
     let other = directory.path().join("other");
     let elsewhere = scene.cluster.clone().with_prefix("elsewhere");
@@ -451,6 +452,19 @@ async fn goes_back(cluster: &Cluster, to: u64) {
     }
 }
 
+/// Puts the name of a room back into Cassandra, as a backup from before its removal does.
+async fn notes_a_room(cluster: &Cluster, room: &str) {
+    let address = cluster.cassandra_address().expect("Cassandra");
+    let session = SessionBuilder::new().known_node(address).build().await;
+    let keyspace = cluster.keyspace();
+    let statement = format!("INSERT INTO {keyspace}.all_persistence_ids (room) VALUES ('{room}')");
+    let noted = session
+        .expect("a session")
+        .query_unpaged(statement, ())
+        .await;
+    noted.expect("noted");
+}
+
 pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandra(
     cluster: Cluster,
 ) {
@@ -466,6 +480,11 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     assert!(recovered.stdout.contains("4 events added"), "{recovered:?}");
     let again = cluster.run(&["journal", "recover"], &[]).await;
     assert!(again.stdout.contains("0 were written"), "{again:?}");
+    assert!(!again.stderr.contains("the bus nothing"), "{again:?}");
+    notes_a_room(&cluster, "removed").await;
+    let again = cluster.run(&["journal", "recover"], &[]).await;
+    let named = "of 1 rooms Cassandra has something and the bus nothing: removed:";
+    assert!(again.stderr.contains(named), "{again:?}");
     let mut node = cluster.node("second").await;
     let (mut harry, missed) = resumes(&node, 2, before.len() as u64).await;
     assert_eq!(missed, before[2..]);

@@ -73,6 +73,8 @@ pub(crate) async fn a_name_is_proven_at_one_node_and_freed_by_an_operator(cluste
     );
     let again = admin(&["unpin", "aaa", "harry"]).await;
     assert_eq!(again["was_pinned"], false);
+    let nowhere = admin(&["unpin", "never-written", "harry"]).await;
+    assert_eq!(nowhere["reason"], "not_found", "{nowhere}");
     // The room sees it, also who is in it.
     let seen = loop {
         let frame = watcher.json().await;

@@ -210,6 +210,25 @@ async fn whoever_looks_in_a_wrong_place_is_told_what_is_there() {
         &mut wrong,
     )
     .await;
+    refused(
+        file,
+        ("no such keyspace", &nowhere),
+        &["import", "recover"],
+        &keyspace,
+        &mut wrong,
+    )
+    .await;
+    // Nothing is made there, and nobody is told to make it.
+    let flags = ["--http-port", "0", "--internal-port", "0", "--auto-migrate"];
+    let served = nowhere.run(&["serve"], &flags).await;
+    let looked = nowhere.run(&["doctor"], &[]).await;
+    for ended in [&served, &looked] {
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        let is_told = keyspace.iter().all(|part| said.contains(part));
+        assert!(ended.code == Some(1) && is_told, "{ended:?}");
+        assert!(!said.contains("safe-chat migrate"), "{ended:?}");
+        assert!(!said.contains("nothing keeps a node"), "{ended:?}");
+    }
     // A keyspace of the cluster in which its rooms are not.
     let abandoned = cassandra
         .clone()

@@ -27,16 +27,26 @@ const BOUNDS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// Seconds that an age can be: a century. More is a mistake of the unit.
 const AGES: RangeInclusive<u64> = 1..=100 * 365 * 86_400;
 
+/// Seconds of a day, in which people say ages.
+const DAY_S: u64 = 24 * 60 * 60;
+
 /// Refuses bounds that nobody can mean.
 fn check(wanted: Retention) -> Result<(), ApiError> {
     let Retention { age, events, bytes } = wanted;
     for (bound, may_be) in [(age, AGES), (events, BOUNDS), (bytes, BOUNDS)] {
         if let Some(bound) = bound.filter(|bound| !may_be.contains(bound)) {
             let most = may_be.end();
-            let message = format!(
-                "such a bound is 1 to {most} (an age is in seconds), not {bound}: leave it out to \
-                 have none"
-            );
+            let message = match may_be == AGES {
+                true => format!(
+                    "an age is 1 to {most} seconds ({} days), not {bound} ({} days): leave it out \
+                     to have none",
+                    most / DAY_S,
+                    bound / DAY_S
+                ),
+                false => {
+                    format!("such a bound is 1 to {most}, not {bound}: leave it out to have none")
+                }
+            };
             return Err(ApiError::bad("bad_bound", message));
         }
     }

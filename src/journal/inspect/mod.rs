@@ -262,7 +262,9 @@ pub async fn inspect(
     let snapshot = journal.snapshot(room).await?;
     let was_there = is_there || snapshot.is_some();
     let last = match snapshot {
-        Some(state) if !is_there && state.is_gone() => removed(state.head),
+        Some(state) if !is_there && state.head > Seq::ZERO && state.is_gone() => {
+            removed(state.head)
+        }
         Some(state) => format!(
             "snapshot at {}: {} members, {} sessions",
             state.head,

@@ -254,7 +254,8 @@ impl Check {
         let reached = self.report.snapshot.unwrap_or_default().max(self.reached);
         let (head, let_go) = (self.report.head, self.let_go);
         let is_gone = self.snapshot.as_ref().is_some_and(State::is_gone);
-        self.report.is_removed = is_gone && head == Seq::ZERO && self.report.is_sound();
+        let is_left = head == Seq::ZERO && reached > head;
+        self.report.is_removed = is_gone && is_left && self.report.is_sound();
         let last = Hole::between(head, reached.next()).filter(|_| !self.report.is_removed);
         self.report.head = head.max(reached);
         let missing = std::mem::take(&mut self.report.holes)

@@ -143,6 +143,7 @@ async fn kick(State(slot): State<OperatorSlot>, Path(of): Path<Member>) -> Answe
     delete, path = "/rooms/{room}/users/{user}/key", tag = "rooms", params(Member),
     responses(
         (status = 200, body = Unpinned),
+        (status = 404, body = Refusal, description = "Nothing was ever written to it."),
         (status = 409, body = Refusal, description = "A node cannot read that a key was taken away."),
     )
 )]
