@@ -73,8 +73,13 @@ pub(crate) async fn a_name_is_proven_at_one_node_and_freed_by_an_operator(cluste
     );
     let again = admin(&["unpin", "aaa", "harry"]).await;
     assert_eq!(again["was_pinned"], false);
-    let nowhere = admin(&["unpin", "never-written", "harry"]).await;
-    assert_eq!(nowhere["reason"], "not_found", "{nowhere}");
+    let at = first.internal_url().replacen("http://", "", 1);
+    let mut nowhere = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+    nowhere.args(["admin", "--at", &at, "unpin", "never-written", "harry"]);
+    let refused = nowhere.output().await.expect("the program");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("nothing was ever written"), "{said}");
     // The room sees it, also who is in it.
     let seen = loop {
         let frame = watcher.json().await;

@@ -219,7 +219,7 @@ async fn whoever_looks_in_a_wrong_place_is_told_what_is_there() {
     )
     .await;
     // Nothing is made there, and nobody is told to make it.
-    let flags = ["--http-port", "0", "--internal-port", "0", "--auto-migrate"];
+    let flags = ["--http-port", "0", "--internal-port", "0"];
     let served = nowhere.run(&["serve"], &flags).await;
     let looked = nowhere.run(&["doctor"], &[]).await;
     for ended in [&served, &looked] {
