@@ -114,6 +114,7 @@ fn not_usable(config: &Config, id: Uuid) -> String {
 
 /// Why the configured keyspace, which nobody has used yet, is not the cluster's, which is in
 /// another one; `None`: that is not so, or cannot be asked now.
+#[cfg(feature = "cassandra")]
 pub(super) async fn elsewhere(config: &Config, stored: Settings) -> Option<String> {
     let id = stored.keyspace?;
     let (keyspace, _) = cassandra::noted(config).await?;
