@@ -306,11 +306,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Tests of one program that run at the same time: many wait for servers half of the time.
-fn at_once() -> usize {
-    thread::available_parallelism().map_or(1, Into::into) + 1
-}
-
 /// Obtains and starts what tests need.
 fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> {
     let host = loopback::of_pid(std::process::id());
@@ -357,7 +352,6 @@ fn servers(cluster: &mut Cluster, interrupt: &Interrupt) -> Result<Environment> 
         ),
         ("SAFE_CHAT_TEST_PROMTOOL", promtool.display().to_string()),
         ("SAFE_CHAT_TEST_OPENAPI", openapi.display().to_string()),
-        ("RUST_TEST_THREADS", at_once().to_string()),
     ])
 }
 
