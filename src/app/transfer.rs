@@ -33,9 +33,6 @@ use uuid::Uuid;
 /// How long the records of nodes may take.
 const NODES: Duration = Duration::from_secs(10);
 
-/// Names of rooms that are asked for at once.
-const NAMES: usize = 1_000;
-
 /// When everything was written but this.
 const INCOMPLETE: &str =
     "all was written, and the cluster's settings still say that rooms are missing: the same again";
@@ -294,19 +291,14 @@ impl Target {
     /// The rooms that are journaled and of which the bus has nothing: the first ones, and how many.
     pub(crate) async fn not_on_bus(&self, most: usize) -> anyhow::Result<(Vec<RoomId>, u64)> {
         let (mut first, mut count) = (Vec::new(), 0);
-        let (mut last, mut is_over) = (None, false);
-        while !is_over {
-            let page = self.journal.rooms(last.as_ref(), NAMES).await?;
-            is_over = page.len() < NAMES;
-            last = page.last().cloned();
-            for room in page {
-                if self.bus.last(&room).await?.is_some() {
-                    continue;
-                }
-                count += 1;
-                if first.len() < most {
-                    first.push(room);
-                }
+        let mut names = dump::Names::of(&*self.journal);
+        while let Some(room) = names.next().await? {
+            if self.bus.last(&room).await?.is_some() {
+                continue;
+            }
+            count += 1;
+            if first.len() < most {
+                first.push(room);
             }
         }
         Ok((first, count))
@@ -419,20 +411,16 @@ impl Copying {
 
     /// The rooms there that are not here, up to so many.
     pub(crate) async fn strange(&self, most: usize) -> Result<Strange, dump::Error> {
-        let (mut rooms, mut last, mut is_over) = (Vec::new(), None, false);
-        while !is_over {
-            let page = self.to.journal.rooms(last.as_ref(), NAMES).await?;
-            is_over = page.len() < NAMES;
-            last = page.last().cloned();
-            for room in page {
-                if self.from.source.room(&room).await?.is_some() {
-                    continue;
-                }
-                if rooms.len() >= most {
-                    return Ok(Strange { rooms, more: true });
-                }
-                rooms.push(room);
+        let mut rooms = Vec::new();
+        let mut names = dump::Names::of(&*self.to.journal);
+        while let Some(room) = names.next().await? {
+            if self.from.source.room(&room).await?.is_some() {
+                continue;
             }
+            if rooms.len() >= most {
+                return Ok(Strange { rooms, more: true });
+            }
+            rooms.push(room);
         }
         Ok(Strange { rooms, more: false })
     }

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     journal::{
         Hole,
-        dump::{self, Error, FileRoom, Item, Reader, Source, Writer, Written},
+        dump::{self, Error, FileRoom, Item, Names, Reader, Source, Writer, Written},
     },
     room::RoomId,
     telemetry::say,
@@ -25,9 +25,6 @@ use std::{
     path::{Path, PathBuf},
 };
 use uuid::Uuid;
-
-/// Names that are asked for at once.
-const NAMES: usize = 1_000;
 
 /// Rooms that are named at most.
 const SHOWN: usize = 20;
@@ -138,7 +135,7 @@ async fn export(
     )
     .with_context(|| path.to_owned())?;
     let is_all = names.is_empty();
-    let mut names = Names::new(from, names);
+    let mut names = Wanted::new(from, names);
     while let Some(room) = names.next().await? {
         let done = match from.source.room(&room).await {
             Ok(Some(mut incoming)) => writer.room(&mut incoming).await,
@@ -222,37 +219,25 @@ fn private(path: &Path) -> anyhow::Result<File> {
     })
 }
 
-/// The names that were given, or all that there are, in pages.
-struct Names<'a> {
-    from: &'a Origin,
+/// The rooms that were named, or all.
+struct Wanted<'a> {
     given: Option<BTreeSet<RoomId>>,
-    page: Vec<RoomId>,
-    last: Option<RoomId>,
-    is_over: bool,
+    all: Names<'a>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> Wanted<'a> {
     fn new(from: &'a Origin, given: BTreeSet<RoomId>) -> Self {
         Self {
-            from,
             given: (!given.is_empty()).then_some(given),
-            page: Vec::new(),
-            last: None,
-            is_over: false,
+            all: from.source.names(),
         }
     }
 
     async fn next(&mut self) -> Result<Option<RoomId>, Error> {
-        if let Some(given) = &mut self.given {
-            return Ok(given.pop_first());
+        match &mut self.given {
+            Some(given) => Ok(given.pop_first()),
+            None => Ok(self.all.next().await?),
         }
-        if self.page.is_empty() && !self.is_over {
-            self.page = self.from.source.rooms(self.last.as_ref(), NAMES).await?;
-            self.is_over = self.page.len() < NAMES;
-            self.last = self.page.last().cloned();
-            self.page.reverse();
-        }
-        Ok(self.page.pop())
     }
 }
 
@@ -409,16 +394,20 @@ impl Recover {
         let mut target = Target::for_own(&config).await?;
         let source = target.newest_on_bus(config.cluster.validate()?);
         let told = copy_all(&source, &mut target).await;
-        let absent = target.not_on_bus(SHOWN).await;
+        let absent = match &told {
+            Ok(_) => Some(target.not_on_bus(SHOWN).await),
+            Err(_) => None,
+        };
         let released = target.release(told.is_ok()).await;
         let told = told.context(STOPPED)?;
         released?;
+        let absent = absent.transpose();
         let absent = absent.context("which rooms the bus has nothing of is not known")?;
         told.say("up to where the bus has them")?;
         if told.missing > 0 {
             say(FORGOTTEN);
         }
-        if !absent.0.is_empty() {
+        if let Some(absent) = absent.filter(|(rooms, _)| !rooms.is_empty()) {
             tell_absent(&absent);
         }
         Ok(())
@@ -443,19 +432,14 @@ fn tell_absent((rooms, count): &(Vec<RoomId>, u64)) {
 
 async fn copy_all(source: &Source, to: &mut Target) -> Result<Told, Error> {
     let mut told = Told::default();
-    let (mut last, mut is_over) = (None, false);
-    while !is_over {
-        let page = source.rooms(last.as_ref(), NAMES).await?;
-        is_over = page.len() < NAMES;
-        last = page.last().cloned();
-        for room in page {
-            let taken = match source.room(&room).await {
-                Ok(Some(mut incoming)) => to.take(&mut incoming).await,
-                Ok(None) => continue,
-                Err(error) => Err(error),
-            };
-            told.note(&room, taken)?;
-        }
+    let mut names = source.names();
+    while let Some(room) = names.next().await? {
+        let taken = match source.room(&room).await {
+            Ok(Some(mut incoming)) => to.take(&mut incoming).await,
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        told.note(&room, taken)?;
     }
     Ok(told)
 }

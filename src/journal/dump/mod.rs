@@ -12,6 +12,7 @@
 mod check;
 mod form;
 mod intake;
+mod names;
 mod read;
 mod source;
 mod write;
@@ -19,6 +20,7 @@ mod write;
 pub use check::{Checked, check};
 pub use form::{FORM, Header};
 pub use intake::{Elect, Intake, Taken};
+pub use names::Names;
 pub use read::{FileRoom, Item, Reader};
 pub use source::{JournalRoom, Source};
 pub use write::{Writer, Written};

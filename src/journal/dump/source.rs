@@ -1,6 +1,6 @@
 //! Rooms of a journal, read while their owners may write them.
 
-use super::{Error, Incoming, Whole, whole};
+use super::{Error, Incoming, Names, Whole, whole};
 use crate::{
     bus::{Ask, Bus, Error as BusError},
     journal::{Error as JournalError, inspect::End},
@@ -38,9 +38,9 @@ impl Source {
         }
     }
 
-    /// Names of rooms, as [`crate::journal::Journal::rooms`].
-    pub async fn rooms(&self, after: Option<&RoomId>, limit: usize) -> Result<Vec<RoomId>, Error> {
-        Ok(self.journal.rooms(after, limit).await?)
+    /// Its rooms.
+    pub fn names(&self) -> Names<'_> {
+        Names::of(&*self.journal)
     }
 
     /// A room up to its head as it is now; `None`: nobody has written it.
