@@ -134,7 +134,12 @@ pub(super) fn place(config: &Config) -> String {
 pub(crate) async fn refusal(config: &Config) -> Option<String> {
     let shards = config.cluster.validate().ok()?;
     let found = survey(&looking(config, shards)).await.ok()?;
-    if let Some(why) = strange(config, &found, None).await {
+    refusal_of(config, &found).await
+}
+
+/// The same of what was found.
+async fn refusal_of(config: &Config, found: &Survey) -> Option<String> {
+    if let Some(why) = strange(config, found, None).await {
         return Some(why);
     }
     let is_new = matches!(found, Survey::Nothing(_));
@@ -153,14 +158,13 @@ pub(crate) async fn refusal(config: &Config) -> Option<String> {
 
 /// As [`refusal`], also of what a node must wait for: rooms that are still to come.
 pub(crate) async fn keeps_out(config: &Config) -> Option<String> {
-    if let Some(why) = refusal(config).await {
+    let shards = config.cluster.validate().ok()?;
+    let found = survey(&looking(config, shards)).await.ok()?;
+    if let Some(why) = refusal_of(config, &found).await {
         return Some(why);
     }
-    let shards = config.cluster.validate().ok()?;
-    match survey(&looking(config, shards)).await {
-        Ok(Survey::Cluster(Some(stored))) => {
-            stored.check_complete().err().map(|why| why.to_string())
-        }
+    match found {
+        Survey::Cluster(Some(stored)) => stored.check_complete().err().map(|why| why.to_string()),
         _ => None,
     }
 }
@@ -285,17 +289,24 @@ pub(super) async fn there(
 /// switch has not come to its end. `None`, too, where that cannot be asked now.
 pub(super) async fn unfinished(config: &Config, prefix: &str) -> Option<ClusterId> {
     let shards = config.cluster.validate().ok()?;
-    let mut other = config.clone();
-    other.bus.prefix = prefix.into();
     let Survey::Cluster(here) = survey(&looking(config, shards)).await.ok()? else {
         return None;
     };
-    let Survey::Cluster(there) = survey(&looking(&other, shards)).await.ok()? else {
-        return None;
-    };
-    let (import, there) = (ImportId::of_cluster(here?.cluster?), there?);
+    let import = ImportId::of_cluster(here?.cluster?);
+    let there = under(config, prefix).await?;
     let is_it = there.is_incomplete && there.import == Some(import);
     there.cluster.filter(|_| is_it)
+}
+
+/// The settings of the cluster under another prefix, if they are there and can be read now.
+async fn under(config: &Config, prefix: &str) -> Option<Settings> {
+    let mut other = config.clone();
+    other.bus.prefix = prefix.into();
+    let shards = other.cluster.validate().ok()?;
+    match survey(&looking(&other, shards)).await.ok()? {
+        Survey::Cluster(stored) => stored,
+        Survey::Nothing(_) => None,
+    }
 }
 
 /// What the cluster would be, if it is as configured.
@@ -331,11 +342,8 @@ pub(crate) async fn is_switched(
         return Ok(None); // Whoever reads them says so.
     };
     if let (Some(moved), Some(prefix), true) = (stored.moved, prefix, is_switch) {
-        let mut other = config.clone();
-        other.bus.prefix = prefix.into();
-        let there = survey(&looking(&other, shards)).await;
         let is_it = |it: Settings| it.cluster == Some(moved) && it.check_complete().is_ok();
-        if matches!(there, Ok(Survey::Cluster(Some(there))) if is_it(there)) {
+        if under(config, prefix).await.is_some_and(is_it) {
             return Ok(Some(format!(
                 "its rooms are on the bus, under prefix {prefix}"
             )));

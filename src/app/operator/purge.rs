@@ -13,7 +13,6 @@ use axum::http::StatusCode;
 use tokio::time::{Instant, sleep};
 
 impl NodeOperator {
-    /// The command is submitted once; read again it does nothing more.
     /// Refuses a room to which nothing was ever written; its head.
     pub(super) async fn check_written(&self, room: &RoomId) -> Result<Seq, ApiError> {
         let head = self.asked(Ask::head(room.clone())).await?.head;
@@ -24,6 +23,7 @@ impl NodeOperator {
         Ok(head)
     }
 
+    /// The command is submitted once; read again it does nothing more.
     pub(super) async fn forget_past_of(&self, room: &str) -> Result<answer::Purged, ApiError> {
         let name = parse_room(room)?;
         self.check_all_read(NodeRecord::reads_purges, "that a room was purged")?;
