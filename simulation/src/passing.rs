@@ -151,7 +151,7 @@ impl Host {
         while self.is_talking() {
             guests = self.meet(guests).await;
             if self.is_talking() {
-                self.forget().await;
+                self.remove().await;
                 let most = *self.random.pick(&[GOES / 4, GOES * 2]);
                 let pause = self.random.time(most);
                 self.until_calm(pause).await;
@@ -159,7 +159,7 @@ impl Host {
         }
         drop(self.meet(guests).await);
         loop {
-            self.forget().await;
+            self.remove().await;
             let until = Instant::now() + GOES * 2;
             while Instant::now() < until {
                 if self.cluster.what_is_stored(&self.room).await.is_none() {
@@ -269,8 +269,8 @@ impl Host {
         })
     }
 
-    /// An operator has the room forgotten, if nobody is there.
-    async fn forget(&mut self) {
+    /// An operator has the room removed, if nobody is there.
+    async fn remove(&mut self) {
         let until = Instant::now() + LEAVES;
         while self.cluster.is_empty(&self.room).await != Some(true) {
             if Instant::now() > until {

@@ -61,7 +61,7 @@ impl Conditions {
     }
 
     /// How long it may then take until everything has settled.
-    fn settle(self) -> Duration {
+    fn settle_time(self) -> Duration {
         match self {
             // Somebody must be found to have left, and a purge is looked at once more.
             Self::RoomsGo => SETTLE * 4,
@@ -123,7 +123,7 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     cluster.mend(&nodes);
     let (mut sealed, mut violations) = (Counts::default(), safety(&board, &cluster));
     if violations.is_empty() {
-        let until = Instant::now() + conditions.settle();
+        let until = Instant::now() + conditions.settle_time();
         violations = settle(&cluster, &board, &nodes, &mut sealed, until).await;
     }
     phase.send_replace(Phase::Over);

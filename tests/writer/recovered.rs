@@ -53,7 +53,7 @@ impl World {
     }
 
     /// What an export or a copy of the room has.
-    async fn carried(&self) -> Vec<Event> {
+    async fn exported(&self) -> Vec<Event> {
         let journal = Arc::new(self.database.connect(self.shards));
         let source = Source::new(journal, None, false);
         let mut room = source.room(&self.room).await.unwrap().unwrap();
@@ -131,8 +131,8 @@ async fn what_was_erased_is_told_to_nobody_and_erased_again() {
             _ => vec!["22 to 26"],
         };
         assert_eq!(missing, expected, "its owner took them from the bus");
-        let carried = world.carried().await;
-        assert!(has_said(&carried, "charly") && !has_said(&carried, "harry"));
+        let exported = world.exported().await;
+        assert!(has_said(&exported, "charly") && !has_said(&exported, "harry"));
         let second = world.node(2);
         second.takes_newest().await;
         assert_eq!(
