@@ -118,9 +118,9 @@ pub enum Contradiction {
 /// Why nobody may use a cluster: rooms would be made anew that are still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an import into this cluster (or a copy, whose end is --switch, or a recover) has begun and not \
-     come to its end, so rooms are missing: run it again (what is there is compared only), and then \
-     this"
+    "an import into this cluster (or a copy, whose end is --switch, or a recover) has begun and \
+     not come to its end, so rooms are missing: run it again (what is there is compared only), and \
+     then this"
 )]
 pub struct Incomplete;
 
@@ -271,8 +271,8 @@ impl JournalKind {
     fn remedy(self) -> &'static str {
         match self {
             Self::Bus => {
-                "for this one set journal.kind to bus (--journal bus), or leave out cassandra.hosts \
-                 (CASSANDRA)"
+                "for this one set journal.kind to bus (--journal bus), or leave out \
+                 cassandra.hosts (CASSANDRA)"
             }
             Self::Cassandra => {
                 "for this one set journal.kind to cassandra and cassandra.hosts (CASSANDRA, \

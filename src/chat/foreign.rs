@@ -42,15 +42,16 @@ pub(super) fn escaped(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => written(&mut out, c),
+            c if c.is_control() => written(&mut out, c),
             c => out.push(c),
         }
     }
     out
+}
+
+fn written(out: &mut String, c: char) {
+    let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
 }
 
 /// Words of a service, within a line of this program. With the gaps in them, or at any length, they

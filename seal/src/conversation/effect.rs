@@ -67,8 +67,8 @@ pub enum Show {
     /// The group is open, but takes in nobody by itself for a while: its writer says for how long.
     /// The device tries again every ten minutes, and comes in at once if somebody adds it.
     Shut,
-    /// Nobody has let this device in, for the person has revoked it here: another device of theirs must allow
-    /// it first.
+    /// Nobody has let this device in, for the person has revoked it here: another device of theirs
+    /// must allow it first.
     Revoked,
     /// The room has no group yet, and whoever made the room is waited for.
     NotFounded,

@@ -68,8 +68,8 @@ pub struct Room {
     /// Bytes of content; null: too many events to count them.
     #[schema(example = 48213)]
     pub bytes: Option<usize>,
-    /// Why it is not removed with its name (`writer.gone_after_s`), or when it will be; null: it was
-    /// never written, or its owner is of a version that does not say.
+    /// Why it is not removed with its name (`writer.gone_after_s`), or when it will be; null: it
+    /// was never written, or its owner is of a version that does not say.
     pub stays: Option<Stays>,
 }
 

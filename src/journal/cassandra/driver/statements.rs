@@ -85,12 +85,14 @@ impl Statements {
             )
             .await?,
             write: prepare(
-                "INSERT INTO {ks}.journal (room, partition_nr, seq, epoch, first_seq, at, event, version, payload, changes) \
+                "INSERT INTO {ks}.journal (room, partition_nr, seq, epoch, first_seq, at, event, \
+                 version, payload, changes) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )
             .await?,
             rows: prepare(
-                "SELECT seq, epoch, first_seq, at, event, version, payload, changes FROM {ks}.journal \
+                "SELECT seq, epoch, first_seq, at, event, version, payload, changes FROM \
+                 {ks}.journal \
                  WHERE room = ? AND partition_nr = ? AND seq >= ? AND seq <= ?",
             )
             .await?,
@@ -108,10 +110,8 @@ impl Statements {
             .await?,
             trimmed: prepare("SELECT start, removed FROM {ks}.trims WHERE room = ?").await?,
             // The place is the time of writing, so that the highest one stays, whoever is late.
-            put_start: prepare(
-                "UPDATE {ks}.trims USING TIMESTAMP ? SET start = ? WHERE room = ?",
-            )
-            .await?,
+            put_start: prepare("UPDATE {ks}.trims USING TIMESTAMP ? SET start = ? WHERE room = ?")
+                .await?,
             put_removed: prepare(
                 "UPDATE {ks}.trims USING TIMESTAMP ? SET removed = ? WHERE room = ?",
             )
@@ -143,10 +143,8 @@ impl Statements {
                 "DELETE FROM {{ks}}.pins USING TIMESTAMP ? WHERE {bucket}"
             ))
             .await?,
-            copied: prepare(
-                "SELECT first, below, removed, epoch FROM {ks}.copied WHERE room = ?",
-            )
-            .await?,
+            copied: prepare("SELECT first, below, removed, epoch FROM {ks}.copied WHERE room = ?")
+                .await?,
             put_copied_first: prepare(
                 "UPDATE {ks}.copied USING TIMESTAMP ? SET first = ? WHERE room = ?",
             )
@@ -164,8 +162,8 @@ impl Statements {
             )
             .await?,
             put_copy: prepare(
-                "INSERT INTO {ks}.copies (room, partition_nr, epoch, seq, at, event, version, payload, changes) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+                "INSERT INTO {ks}.copies (room, partition_nr, epoch, seq, at, event, version, \
+                 payload, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
             copy_epoch: prepare(
@@ -195,12 +193,12 @@ impl Statements {
                 "DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? \
                  AND epoch < ?",
             )
-                .await?,
+            .await?,
             drop_copies_below: prepare(
                 "DELETE FROM {ks}.copies USING TIMESTAMP ? WHERE room = ? AND partition_nr = ? \
                  AND epoch = ? AND seq < ?",
             )
-                .await?,
+            .await?,
             note: prepare("INSERT INTO {ks}.all_persistence_ids (room) VALUES (?)").await?,
             // As of a time before: what is noted since stays.
             unnote: prepare(
@@ -224,7 +222,7 @@ impl Statements {
                 "INSERT INTO {ks}.snapshots (room, seq, epoch, number, version, chunks) VALUES \
                  (?, ?, ?, ?, ?, ?)",
             )
-                .await?,
+            .await?,
             drop_snapshot: prepare(&format!("DELETE FROM {{ks}}.snapshots WHERE {key}")).await?,
             chunks: prepare(&format!(
                 "SELECT content FROM {{ks}}.snapshot_chunks WHERE {key}"
@@ -234,8 +232,9 @@ impl Statements {
                 "INSERT INTO {ks}.snapshot_chunks (room, seq, epoch, number, chunk, content) \
                  VALUES (?, ?, ?, ?, ?, ?)",
             )
+            .await?,
+            drop_chunks: prepare(&format!("DELETE FROM {{ks}}.snapshot_chunks WHERE {key}"))
                 .await?,
-            drop_chunks: prepare(&format!("DELETE FROM {{ks}}.snapshot_chunks WHERE {key}")).await?,
         })
     }
 }
