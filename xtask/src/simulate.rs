@@ -20,19 +20,17 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// So many seeds may pass a mutant by.
 const SEEDS: &str = "150";
 /// What may notice a mutant, in this order: what is at hand at once, whole clusters, then the parts
-/// on their own.
-const TESTS: [(&str, &str); 8] = [
-    ("safe-chat", LANE),
-    ("simulation", "seeds"),
-    ("simulation", "calm"),
-    ("safe-chat", "gateway_faults"),
-    ("safe-chat", "writer"),
-    ("safe-chat", "cluster_faults"),
-    ("safe-chat", "journal_faults"),
-    ("safe-chat", "room_batches"),
+/// on their own. Each is a package, which of its programs of tests, and which tests of that.
+const TESTS: [(&str, &[&str], &str); 8] = [
+    ("safe-chat", &["--lib"], "gateway::lane"),
+    ("simulation", &["--test", "seeds"], ""),
+    ("simulation", &["--test", "calm"], ""),
+    ("safe-chat", &["--test", "gateway"], "faults::"),
+    ("safe-chat", &["--test", "writer"], ""),
+    ("safe-chat", &["--test", "cluster_faults"], ""),
+    ("safe-chat", &["--test", "journal_faults"], ""),
+    ("safe-chat", &["--test", "room_batches"], ""),
 ];
-/// Tests within the library instead of a file of their own.
-const LANE: &str = "gateway::lane";
 
 #[derive(Args)]
 #[command(disable_help_flag = true)]
@@ -180,27 +178,23 @@ impl Copy {
 
     /// What notices the patch, and how; `None`: nothing does.
     fn noticed(&self, interrupt: &Interrupt) -> Result<Option<String>> {
-        let mut build = self.cargo(&["test", "--package", "simulation", "--no-run"]);
-        tool::quiet(
-            &mut build,
-            LIMIT,
-            interrupt,
-            &mut Step::start("building the mutant"),
-        )?;
-        for (package, name) in TESTS {
-            let which = match name {
-                LANE => ["--lib", name],
-                name => ["--test", name],
-            };
+        for (package, program, tests) in TESTS {
+            // On its own, or a mutant would count as noticed by what does not compile or is no more.
+            let mut build = self.cargo(&["test", "--no-run", "--package", package]);
+            build.args(program);
+            let mut step = Step::start("building the mutant");
+            tool::quiet(&mut build, LIMIT, interrupt, &mut step)?;
             let mut test = self.cargo(&["test", "--package", package]);
-            test.args(which);
+            test.args(program)
+                .args((!tests.is_empty()).then_some(tests));
             test.env("SEEDS", SEEDS)
                 .env("FAILURES", "1")
                 .env("RUST_BACKTRACE", "0");
             let failed = tool::quiet(&mut test, LIMIT, interrupt, &mut Step::silent()).is_err();
             interrupt.check()?;
             if failed {
-                return Ok(Some(format!("noticed by {package}, {} {name}", which[0])));
+                let program = program.join(" ");
+                return Ok(Some(format!("noticed by {package}, {program} {tests}")));
             }
         }
         Ok(None)
