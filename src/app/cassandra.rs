@@ -19,6 +19,7 @@ mod with {
             Error, Journal,
             cassandra::{self, Belongs, Cassandra},
             dump::Whole,
+            readback::Store as _,
         },
         ops::Readiness,
         room::Shards,
@@ -214,7 +215,7 @@ mod with {
         let (address, keyspace, events) = (
             config.cassandra.shown(),
             &config.cassandra.keyspace,
-            config.cassandra.partition_size,
+            journal.store().partitions().size(),
         );
         Ok(format!(
             "Cassandra {release} at {address}, keyspace {keyspace}, {events} events in a partition"

@@ -38,7 +38,7 @@ impl Cluster for Tables {
 
     async fn lose(&self, room: &RoomId, first: Seq, last: Seq) {
         let session = self.session().await;
-        let size = self.0.partition_size;
+        let size = self.0.partition_size.unwrap();
         for partition in (first.0 - 1) / size..=(last.0 - 1) / size {
             let delete = format!(
                 "DELETE FROM {}.journal WHERE room = '{room}' AND partition_nr = {partition} \
@@ -94,7 +94,7 @@ fn config() -> Option<Config> {
     Some(Config {
         hosts: vec![host],
         keyspace,
-        partition_size: 700,
+        partition_size: Some(700),
         request_timeout_ms: 20_000,
         ..Config::default()
     })
@@ -163,7 +163,7 @@ async fn tables_are_migrated_once_by_nodes_that_start_together_and_settings_stay
     connect(&config, shards()).await.unwrap();
     connect(&config, shards()).await.unwrap();
     let other = Config {
-        partition_size: 701,
+        partition_size: Some(701),
         ..config.clone()
     };
     assert!(
@@ -171,6 +171,12 @@ async fn tables_are_migrated_once_by_nodes_that_start_together_and_settings_stay
             .await
             .contains("set cassandra.partition_size to 700")
     );
+    let unsaid = Config {
+        partition_size: None,
+        ..config.clone()
+    };
+    let opened = connect(&unsaid, shards()).await.unwrap();
+    assert_eq!(opened.store().partitions().size(), 700, "as it was made");
     assert!(
         refusal(&config, Shards::new(7).unwrap())
             .await

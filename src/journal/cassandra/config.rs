@@ -42,8 +42,9 @@ pub struct Config {
     /// does it.
     pub auto_migrate: bool,
     /// Events in a partition. Kept in the database when the keyspace is made; another value is
-    /// refused from then on. Default 50000.
-    pub partition_size: u64,
+    /// refused from then on. Default: what the keyspace was made with, and 1000 where it is new: an
+    /// event has at most some 100 kB, so that no partition is larger than 100 MB.
+    pub partition_size: Option<u64>,
     /// Milliseconds until a connection must be there. Default 5000.
     pub connect_timeout_ms: u64,
     /// Milliseconds until a request must be answered. Default 5000: above Cassandra's own 2 s for
@@ -82,7 +83,7 @@ impl Default for Config {
             datacenter: "datacenter1".into(),
             replication: Replication::Here(1),
             auto_migrate: false,
-            partition_size: 50_000,
+            partition_size: None,
             connect_timeout_ms: 5_000,
             request_timeout_ms: 5_000,
         }
@@ -92,6 +93,8 @@ impl Default for Config {
 impl Config {
     /// The fewest events in a partition: one of the largest commits.
     const LEAST_PARTITION: u64 = crate::journal::Limits::EVENTS as u64;
+    /// Events in a partition of a keyspace that is made now.
+    pub(super) const NEW_PARTITION: u64 = 1000;
 
     /// Says what is wrong, if something is.
     pub fn validate(&self) -> Result<(), String> {
@@ -143,7 +146,10 @@ impl Config {
                 "cassandra.replication: `{bad}` is no name of a datacenter (A-Z a-z 0-9 _ - .)"
             ));
         }
-        if self.partition_size < Self::LEAST_PARTITION {
+        if self
+            .partition_size
+            .is_some_and(|size| size < Self::LEAST_PARTITION)
+        {
             return Err(format!(
                 "cassandra.partition_size must be at least {}",
                 Self::LEAST_PARTITION
@@ -308,7 +314,7 @@ mod tests {
         );
         assert!(
             bad(Config {
-                partition_size: 10,
+                partition_size: Some(10),
                 ..Config::default()
             })
             .contains("partition_size")

@@ -59,7 +59,7 @@ async fn open(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
         migrate::run(&session, config).await?;
     }
     migrate::check(&session, config).await?;
-    settings::agree(&session, config, shards).await?;
+    let partitions = settings::agree(&session, config, shards).await?;
     let durability = examine::durability(&session, config).await?;
     if let Worth::Lost(why) = durability.worth() {
         tracing::warn!("what is answered `journaled` may be lost: {why}");
@@ -75,5 +75,8 @@ async fn open(config: &Config, shards: Shards) -> Result<Cassandra, Error> {
              KEYSPACE and run nodetool repair"
         );
     }
-    Ok(ReadBack::new(Tables::new(session, config).await?, shards))
+    Ok(ReadBack::new(
+        Tables::new(session, config, partitions).await?,
+        shards,
+    ))
 }

@@ -2,7 +2,11 @@
 //! agree.
 
 use super::{Config, connect::unreadable, errors};
-use crate::{bus::ClusterId, journal::Error, room::Shards};
+use crate::{
+    bus::ClusterId,
+    journal::{Error, readback::Partitions},
+    room::Shards,
+};
 use scylla::{
     client::session::Session,
     statement::{Consistency, Statement},
@@ -13,26 +17,33 @@ use uuid::Uuid;
 const KEYSPACE_ID: &str = "keyspace_id";
 const CLUSTER_ID: &str = "cluster_id";
 
-/// Stores the settings if there are none yet, and refuses to go on when the stored ones differ.
-pub(super) async fn agree(session: &Session, config: &Config, shards: Shards) -> Result<(), Error> {
-    let settings = [
-        (
-            "partition_size",
-            config.partition_size.to_string(),
-            "cassandra.partition_size",
-        ),
-        ("shards", shards.count().to_string(), "cluster.shards"),
-    ];
-    for (name, wanted, key) in settings {
-        let stored = fix(session, config, name, &wanted).await?;
-        if stored != wanted {
-            return Err(Error::Unusable(format!(
-                "keyspace {} was made with {key} = {stored}, this node is configured with {wanted}: set {key} to {stored}",
-                config.keyspace
-            )));
+/// Stores the settings if there are none yet, and refuses to go on when the stored ones differ;
+/// how the rooms are partitioned.
+pub(super) async fn agree(
+    session: &Session,
+    config: &Config,
+    shards: Shards,
+) -> Result<Partitions, Error> {
+    let keyspace = &config.keyspace;
+    let fixed = async |name, new: u64, wanted: Option<u64>, key| {
+        let stored = fix(session, config, name, &new.to_string()).await?;
+        let number = stored.parse().ok().filter(|number| *number > 0);
+        match (number, wanted) {
+            (Some(number), Some(wanted)) if number != wanted => Err(Error::Unusable(format!(
+                "keyspace {keyspace} was made with {key} = {stored}, this node is configured with \
+                 {wanted}: set {key} to {stored}"
+            ))),
+            (Some(number), _) => Ok(number),
+            (None, _) => Err(Error::Unusable(format!(
+                "the value of {name} in {keyspace}.metadata is no number above 0"
+            ))),
         }
-    }
-    Ok(())
+    };
+    let (size, shards) = (config.partition_size, u64::from(shards.count()));
+    let new = size.unwrap_or(Config::NEW_PARTITION);
+    let size = fixed("partition_size", new, size, "cassandra.partition_size").await?;
+    fixed("shards", shards, Some(shards), "cluster.shards").await?;
+    Ok(Partitions::new(size))
 }
 
 /// Which keyspace it is, and whose.

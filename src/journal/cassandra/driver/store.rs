@@ -78,14 +78,18 @@ pub struct Tables {
 }
 
 impl Tables {
-    pub(super) async fn new(session: Session, config: &Config) -> Result<Self, Error> {
+    pub(super) async fn new(
+        session: Session,
+        config: &Config,
+        partitions: Partitions,
+    ) -> Result<Self, Error> {
         let statements = Statements::prepare(&session, config).await?;
         let session = Arc::new(session);
         watch::start(&session);
         Ok(Self {
             session,
             statements,
-            partitions: Partitions::new(config.partition_size),
+            partitions,
             failed: Mutex::default(),
         })
     }
