@@ -12,6 +12,8 @@ use tracing::debug;
 
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked whether newer forms are stored, beside a node that reads them.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Notes the newest forms that all nodes read, since those are written from then on, and then tells
 /// them to whoever writes them: a program that does not read them starts no more. Once for each time
@@ -47,6 +49,24 @@ pub(super) async fn note(
         }
     };
     stop.run_until_cancelled(note).await;
+}
+
+/// Waits until the cluster stores forms that this program does not read. Whoever starts then is
+/// refused; who was away, as in a pause, comes back to it. What it does not understand it leaves
+/// meanwhile: while nobody else does, there is nothing that it would be in the way of.
+pub(super) async fn until_outdated(bus: Arc<dyn Bus>, mut views: watch::Receiver<View>) {
+    loop {
+        let newer = |view: &View| view.nodes.iter().any(|node| node.formats > FORMATS);
+        if views.wait_for(newer).await.is_err() {
+            return std::future::pending().await;
+        }
+        match bus.stores_newer_forms().await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => debug!(%error, "which forms are stored is not known"),
+        }
+        sleep(LOOK).await;
+    }
 }
 
 /// The newest forms that every node reads; 0: not known now.

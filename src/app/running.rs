@@ -32,7 +32,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long clients may take to be told to go elsewhere, and the ends of their sessions to be
 /// stored, after the hand-over did not end well.
@@ -240,6 +240,11 @@ impl Running {
             unwanted.clone(),
             stop.clone(),
         ));
+        internal.parts.spawn(end_when_outdated(
+            formats::until_outdated(ports.bus.clone(), members.watch()),
+            unwanted.clone(),
+            stop.clone(),
+        ));
         let (health, shown) = (ports.bus.health(), certificates.clone());
         let (ending, seen) = (certificates.clone(), members.clone());
         let accounts = internal.accounts.clone();
@@ -428,6 +433,23 @@ async fn end_when_down(
 ) -> anyhow::Result<()> {
     let down = views.wait_for(|view| view.downed);
     if let Some(Ok(_)) = stop.run_until_cancelled(down).await {
+        unwanted.cancel();
+    }
+    stop.cancelled().await;
+    Ok(())
+}
+
+/// Hands over to nodes of a newer version, which alone understand what is stored.
+async fn end_when_outdated(
+    outdated: impl Future<Output = ()>,
+    unwanted: CancellationToken,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    if stop.run_until_cancelled(outdated).await.is_some() {
+        error!(
+            "the cluster stores forms that this program does not read, and other nodes do: it hands \
+             over to them and ends; install the version that they have"
+        );
         unwanted.cancel();
     }
     stop.cancelled().await;

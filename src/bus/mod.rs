@@ -200,6 +200,10 @@ pub trait Registry: Send + Sync {
     /// open unless they contradict `wanted`, and returns those that are stored.
     async fn settings(&self, wanted: &Settings) -> Result<Settings, Error>;
 
+    /// Whether the cluster stores forms ([`FORMATS`]) that this program does not read: what it does
+    /// not understand is then for a node that does, and nothing to skip.
+    async fn stores_newer_forms(&self) -> Result<bool, Error>;
+
     /// A heartbeat of a node, about twice a second.
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error>;
 

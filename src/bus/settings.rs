@@ -192,7 +192,12 @@ impl Settings {
             return Some(Contradiction::Keyspace { mine, stored });
         }
         let stored = self.format;
-        (stored > FORMATS).then_some(Contradiction::Format { stored })
+        self.is_newer().then_some(Contradiction::Format { stored })
+    }
+
+    /// Whether something may be stored that this program does not read.
+    pub fn is_newer(&self) -> bool {
+        self.format > FORMATS
     }
 
     /// These, with what they leave open filled in. What commands of an operator note is not open.

@@ -7,18 +7,44 @@ use crate::{
     room::{RoomId, Seq, ShardId, State},
 };
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether a room is for a node of a newer version.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Messages of the bus that are read at a time; it bounds them by bytes as well.
 const MESSAGES: usize = 500;
 
 impl Parts {
-    /// Opens a room under a claim of its shard. Waits as long as the journal is away; fails when
-    /// the shard is lost or the room cannot be read.
+    /// Opens a room under a claim of its shard. Waits as long as the journal is away, and where a
+    /// node of a newer version is to read it; fails when the shard is lost or the room cannot be
+    /// read.
     pub(super) async fn open(&self, claim: Claim, room: &RoomId) -> Result<Room, journal::Error> {
+        use journal::Error::{Damaged, Unsupported};
+        let mut is_told = false;
+        loop {
+            match self.read(claim, room).await {
+                Err(error @ (Damaged(_) | Unsupported { .. })) => {
+                    // As long as that is not known, too: whoever waits would be refused for good.
+                    match self.bus.stores_newer_forms().await {
+                        Ok(false) => return Err(error),
+                        Ok(true) if !is_told => {
+                            is_told = true;
+                            tracing::warn!(%room, %error, "a room is left to a newer version");
+                        }
+                        _ => {}
+                    }
+                    sleep(LOOK).await;
+                }
+                known => return known,
+            }
+        }
+    }
+
+    async fn read(&self, claim: Claim, room: &RoomId) -> Result<Room, journal::Error> {
         let shard = claim.shard();
         let last = match self.journal.publishes() {
             true => None,

@@ -41,6 +41,11 @@ impl Scene {
         format!("$KV.{}.{key}", self.stream(kind))
     }
 
+    /// The subject of commands to a room.
+    pub(crate) fn commands_of(&self, room: &str) -> String {
+        self.events_of(room).replacen(".evt.", ".cmd.", 1)
+    }
+
     /// The subject of a room's events.
     pub(crate) fn events_of(&self, room: &str) -> String {
         let prefix = self.cluster.prefix();

@@ -33,6 +33,7 @@ mod logins;
 mod logs;
 mod memory;
 mod moved;
+mod newer;
 mod node;
 mod openapi;
 mod operators;

@@ -305,6 +305,18 @@ impl Operator {
         String::from_utf8_lossy(&data).into_owned()
     }
 
+    /// The number in a header of the last message of a subject.
+    pub(crate) async fn number(&self, stream: &str, subject: &str, header: &str) -> u64 {
+        let asked = json!({ "last_by_subj": subject });
+        let found = self.ask(&format!("STREAM.MSG.GET.{stream}"), &asked).await;
+        let headers = found["message"]["hdrs"].as_str().unwrap_or_default();
+        let headers = BASE64_STANDARD.decode(headers).expect("base64");
+        let headers = String::from_utf8_lossy(&headers).into_owned();
+        let mut lines = headers.lines().filter_map(|line| line.split_once(": "));
+        let found = lines.find(|(name, _)| *name == header);
+        found.expect("the header").1.parse().expect("a number")
+    }
+
     pub(crate) async fn remove(&self, stream: &str, position: u64) {
         let call = format!("STREAM.MSG.DELETE.{stream}");
         self.must(&call, &json!({ "seq": position })).await;

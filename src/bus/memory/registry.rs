@@ -51,6 +51,13 @@ impl Registry for Memory {
         .await
     }
 
+    async fn stores_newer_forms(&self) -> Result<bool, Error> {
+        self.call(Op::Settings, |state| {
+            Ok(state.settings.is_some_and(|stored| stored.is_newer()))
+        })
+        .await
+    }
+
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
         self.call(Op::Beat, |state| {
             let key = (node.incarnation, OfNode::Beat);

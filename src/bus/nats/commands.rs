@@ -2,8 +2,10 @@
 
 use super::{
     Nats,
+    link::Link,
     reader::{Entry, Purpose, Reader, Start, Step},
     registry::check_no_answer,
+    settings,
     skipped::{Skipped, Unfit},
     speaker::may_say,
     subjects::Subjects,
@@ -21,8 +23,12 @@ use crate::{
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, unfold};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
 use tracing::Instrument;
+
+/// How often it is looked whether a command is for a node of a newer version.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Commands for Nats {
@@ -69,6 +75,7 @@ impl Commands for Nats {
         .await?;
         let commands = Incoming {
             reader,
+            registry: self.registry.clone(),
             subjects: self.subjects.clone(),
             skipped: self.skipped.clone(),
         };
@@ -109,23 +116,47 @@ impl Commands for Nats {
 /// The commands of a shard as they come.
 struct Incoming {
     reader: Reader,
+    registry: Link,
     subjects: Arc<Subjects>,
     skipped: Skipped,
 }
 
 impl Incoming {
     /// The next command that can be read and is for a room of the shard. Any other is skipped: it
-    /// can never be decided here.
+    /// can never be decided here, nor anywhere else, unless the cluster stores newer forms.
     async fn next(&mut self) -> Delivery {
         loop {
             let Step::Entry(entry) = self.reader.next().await else {
                 continue;
             };
-            let subject = entry.subject.clone();
+            let (subject, position) = (entry.subject.clone(), entry.position);
             let read = read(&self.subjects, entry);
+            if matches!(read, Err(Unfit::Unreadable(_))) {
+                self.leave_to_newer(&subject, position).await;
+            }
             if let Some(delivery) = self.skipped.fits("command", &subject, read) {
                 return delivery;
             }
+        }
+    }
+}
+
+impl Incoming {
+    /// Goes no further while the cluster stores newer forms: nobody passes what is not read, and
+    /// the next owner of the shard finds it. This node is about to end by itself.
+    async fn leave_to_newer(&self, subject: &str, position: u64) {
+        let mut is_told = false;
+        loop {
+            match settings::are_newer(&self.registry, &self.subjects).await {
+                Ok(false) => return,
+                Ok(true) if is_told => {}
+                Ok(true) => {
+                    is_told = true;
+                    tracing::warn!(subject, position, "a command is left to a newer version");
+                }
+                Err(error) => tracing::debug!(%error, "which forms are stored is not known"),
+            }
+            sleep(LOOK).await;
         }
     }
 }

@@ -51,6 +51,10 @@ impl Registry for Nats {
         Ok(stored)
     }
 
+    async fn stores_newer_forms(&self) -> Result<bool, Error> {
+        settings::are_newer(&self.registry, &self.subjects).await
+    }
+
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {
         let subject = self.key_of(node);
         self.registry

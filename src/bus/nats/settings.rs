@@ -65,6 +65,12 @@ pub(super) async fn stored(link: &Link, subjects: &Subjects) -> Result<Option<Se
     })
 }
 
+/// Whether something may be stored that this program does not read.
+pub(super) async fn are_newer(link: &Link, subjects: &Subjects) -> Result<bool, Error> {
+    let stored = stored(link, subjects).await?;
+    Ok(stored.is_some_and(|stored| stored.is_newer()))
+}
+
 /// Why nobody may use the cluster, as far as its settings say.
 pub(super) async fn check_complete(link: &Link, subjects: &Subjects) -> Result<(), Error> {
     match find(link, subjects).await? {
