@@ -17,6 +17,7 @@
 //! journaled is ever changed, but a copy without that takes its place. A room that is gone goes by
 //! [`Journal::retire`].
 
+mod behind;
 pub mod bus;
 pub mod cassandra;
 mod claim;
@@ -31,6 +32,7 @@ mod page;
 pub mod readback;
 mod rooms;
 
+pub use behind::Behind;
 pub use claim::Claim;
 pub use error::Error;
 pub use hole::{Hole, Opened};

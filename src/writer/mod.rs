@@ -25,6 +25,7 @@ mod retire;
 mod room;
 mod shard;
 mod trim;
+mod warnings;
 mod work;
 
 pub use config::Config;
@@ -33,27 +34,24 @@ pub use trim::Clock;
 use crate::{
     bus::Bus,
     cluster::{Lease, Owner},
-    journal::Journal,
+    journal::{Behind, Journal},
     pressure::Pressure,
-    room::{Millis, RoomId, ShardId},
+    room::{Millis, ShardId},
     task,
     trace::Tracer,
 };
 use async_trait::async_trait;
 use room::names::Bounds;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
-use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use warnings::Warnings;
 
 /// Snapshots that a node saves at a time: when thousands of rooms fall quiet at once, what is said
 /// in others does not wait behind them.
@@ -74,10 +72,8 @@ struct Parts {
     tracer: Tracer,
     /// The newest forms that every node reads, now and later.
     formats: AtomicU32,
-    /// Why no room can let its past go, once one should.
-    keeps_all: Mutex<Option<Arc<str>>>,
-    /// Rooms that lately refused somebody because they have as many names as they may.
-    full: Mutex<BTreeMap<RoomId, Instant>>,
+    /// What somebody should act on.
+    warnings: Warnings,
 }
 
 /// The forms in which it is stored what rooms let go.
@@ -88,10 +84,6 @@ const RECORDS: u32 = 6;
 
 /// The forms in which it is known that rooms are removed: a name is noted again.
 const REMOVALS: u32 = 8;
-
-/// How long it is told that a room refused somebody as full, and of how many rooms.
-const FULL_TOLD: Duration = Duration::from_secs(3600);
-const FULL_ROOMS: usize = 16;
 
 /// What the message of a commit has besides its events, at most: headers and the epoch.
 const HEADERS: usize = 512;
@@ -123,27 +115,6 @@ impl Parts {
         Bounds {
             in_snapshot: has_records.then_some(self.config.names_in_snapshot),
             most: self.config.max_names_per_room,
-        }
-    }
-
-    /// Notes that a room refused somebody who is new to it.
-    fn note_full(&self, room: &RoomId) {
-        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        full.retain(|_, at| at.elapsed() < FULL_TOLD);
-        if full.len() < FULL_ROOMS || full.contains_key(room) {
-            full.insert(room.clone(), Instant::now());
-        }
-    }
-
-    /// Notes why no room can let its past go, and says it once.
-    fn keeps_all(&self, why: &str) {
-        let mut keeps = self
-            .keeps_all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if keeps.as_deref() != Some(why) {
-            tracing::warn!(why, "rooms cannot let their past go");
-            *keeps = Some(why.into());
         }
     }
 }
@@ -187,8 +158,7 @@ impl Handle {
                 pressure: Pressure::default(),
                 tracer: Tracer::default(),
                 formats: AtomicU32::new(0),
-                keeps_all: Mutex::default(),
-                full: Mutex::default(),
+                warnings: Warnings::default(),
             }),
             shards: Arc::default(),
             tasks: TaskTracker::new(),
@@ -210,21 +180,14 @@ impl Handle {
         self.parts.formats.store(formats, Ordering::Relaxed);
     }
 
+    /// More of a room was published than the journal has: said as [`Self::warnings`] are.
+    pub fn note_behind(&self, behind: Behind) {
+        self.parts.warnings.behind(behind);
+    }
+
     /// What works for the most part.
     pub fn warnings(&self) -> Vec<String> {
-        let keeps = &self.parts.keeps_all;
-        let keeps = keeps.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut warnings: Vec<String> = keeps.iter().map(|why| why.to_string()).collect();
-        let full = self.parts.full.lock();
-        let full = full.unwrap_or_else(PoisonError::into_inner);
-        let lately = full.iter().filter(|(_, at)| at.elapsed() < FULL_TOLD);
-        warnings.extend(lately.map(|(room, _)| {
-            format!(
-                "room {room} has as many names as it may and refuses new ones: raise \
-                 writer.max_names_per_room, or purge it (safe-chat admin purge {room})"
-            )
-        }));
-        warnings
+        self.parts.warnings.all()
     }
 
     /// The shards that are written here, ascending, with how many rooms of each are in memory.

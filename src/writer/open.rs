@@ -3,7 +3,7 @@
 use super::{Parts, definite::definite, room::Room, trim::of_bus};
 use crate::{
     bus::{Commit, Position},
-    journal::{self, Claim, Hole, Limits, Opened},
+    journal::{self, Behind, Claim, Hole, Limits, Opened},
     room::{RoomId, Seq, ShardId, State},
 };
 use std::time::Duration;
@@ -57,6 +57,13 @@ impl Parts {
         .await?;
         let (mut saved, replayed) = (opened.state.head, opened.events.len());
         let holes = opened.holes.clone();
+        if let Some(hole) = holes.last().filter(|hole| hole.last == reached) {
+            self.warnings.behind(Behind {
+                room: room.clone(),
+                journaled: Seq(hole.first.0 - 1),
+                published: reached,
+            });
+        }
         let state = self.replay(shard, room, opened).await?;
         if !holes.is_empty() {
             saved = saved.max(self.close_holes(claim, room, &state, &holes).await?);

@@ -73,7 +73,7 @@ impl Parts {
     pub(super) async fn check_trims(&self) -> Result<(), journal::Error> {
         let trims = self.journal.trims().await;
         if let Err(journal::Error::Denied(why)) = &trims {
-            self.keeps_all(why);
+            self.warnings.keeps_all(why);
         }
         trims
     }
@@ -92,7 +92,7 @@ impl Parts {
         }
         let all = self.journal.trim(room, claim, kept.start).await;
         if let Err(journal::Error::Denied(why)) = &all {
-            self.keeps_all(why);
+            self.warnings.keeps_all(why);
         }
         let all = all?;
         for generation in records {

@@ -183,6 +183,7 @@ async fn how_much_of_the_past_is_kept_is_as_it_was_set() {
     assert_eq!(found.expect("it was saved").kept.own, own(2000));
     assert_eq!(client.journaled(says(100, "charly")).await.0, head);
     assert_eq!(client.view().await.head, Seq(head));
+    assert_eq!(second.writer.warnings(), Vec::<String>::new(), "all is there");
 }
 
 /// Nobody has written back what the bus has: the places are a hole, and what it did counts.
@@ -204,6 +205,10 @@ async fn an_owner_whose_database_is_older_than_the_bus_goes_by_what_the_bus_has(
     second.takes_newest().await;
     let again = client.journaled(says(899, "charly")).await.0;
     assert_eq!(again, head, "it was said, and is known");
+    let warned = second.writer.warnings().join("; ");
+    let ends = format!("room aaa at {said} there, at {head} here");
+    let tells = [&*ends, "`safe-chat journal recover`"];
+    assert!(tells.iter().all(|part| warned.contains(part)), "{warned}");
     let view = client.view().await;
     let erasing: Vec<_> = view.erasing.iter().collect();
     assert_eq!(erasing, [(&user("harry"), Seq(said))]);

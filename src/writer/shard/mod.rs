@@ -428,7 +428,7 @@ impl Shard {
         let parts = &self.parts;
         let told = |action: &Action, outcome: &Outcome, first: Seq| {
             if matches!(outcome, Outcome::Refused(why) if why.reason == Reason::RateLimited) {
-                parts.note_full(name);
+                parts.warnings.full(name);
             }
             let note = |user: &UserId, id: &CommandId, outcome: &Outcome, place: Seq| {
                 let at = At::message(name, user, id);

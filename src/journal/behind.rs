@@ -1,0 +1,33 @@
+//! A journal that ends before what was published of it: it was put back to before that, or forgot
+//! its newest events. The bus has them still, until a node opens the room and goes on behind them.
+
+use crate::room::{RoomId, Seq};
+use std::fmt;
+
+/// A room of which more was published than the journal has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// The room.
+    pub room: RoomId,
+    /// Up to where the journal has it.
+    pub journaled: Seq,
+    /// Up to where it was published.
+    pub published: Seq,
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            room,
+            journaled,
+            published,
+        } = self;
+        write!(
+            f,
+            "the journal ends before the bus (room {room} at {journaled} there, at {published} \
+             here): it was put back to before that, or lost its newest events. Stop all nodes, run \
+             `safe-chat journal recover` with their configuration, and start them again: it writes \
+             back what the bus has of every room that no node has opened since"
+        )
+    }
+}
