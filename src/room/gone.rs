@@ -4,14 +4,15 @@
 //! | of the state | of a room that is gone |
 //! |---|---|
 //! | members, open sessions | none |
-//! | keys, also in records that are to be removed | none: no name with a key is free by itself |
+//! | keys, also in records | none: no name with a key is free by itself |
+//! | records of names | none that are to be removed; those of now say that names are free |
 //! | policy, group, own retention | none was set |
 //! | changes that wait for an event | none but of what is kept, which the rest of the state says |
 //! | events | all below the start, or the last one is a purge |
 //! | erasures that go on | none |
 //! | ids, ended sessions, producers, times | any: they are no newer than the last event |
 
-use super::{Change, Kept, Policy, Seq, State};
+use super::{Away, Change, Kept, Millis, Policy, Purge, Seq, State};
 
 /// Something that keeps a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +93,8 @@ impl State {
         let holds = [
             (Hold::Members, !self.members.is_empty()),
             (Hold::Sessions, !self.sessions.is_empty()),
-            (Hold::Keys, !self.pins.is_empty() || away.is_used),
-            (Hold::Records, !away.stale.is_empty()),
+            (Hold::Keys, self.names() > 0),
+            (Hold::Records, !away.stale.is_empty() || !self.may_renew()),
             (Hold::Events, !self.shows_nothing()),
             (
                 Hold::Policy,
@@ -110,18 +111,36 @@ impl State {
     }
 
     /// What is kept of a room that is gone where its places must not be given again: how far it
-    /// went, and nothing of whom or what was in it.
+    /// went, and nothing of whom or what was in it. Its records are of a generation that is over,
+    /// and to be removed.
     pub fn remains(&self) -> Self {
-        let start = self.head.next();
+        let (start, before) = (self.head.next(), self.kept.purge);
+        let renewed = Purge {
+            seq: self.head,
+            at: before.map_or(Millis(0), |purge| purge.at),
+        };
+        let (purge, stale) = match self.away.is_used {
+            true => (Some(renewed), vec![self.generation()]),
+            false => (before, Vec::new()),
+        };
         Self {
             head: self.head,
             kept: Kept {
                 start,
-                purge: self.kept.purge,
+                purge,
                 ..Kept::default()
+            },
+            away: Away {
+                stale,
+                ..Away::default()
             },
             ..Self::default()
         }
+    }
+
+    /// Whether what [`Self::remains`] has another generation than its records.
+    fn may_renew(&self) -> bool {
+        !self.away.is_used || self.generation() < self.head
     }
 
     /// Whether no event is left that anybody is told of, but that the room was purged.
@@ -139,7 +158,7 @@ fn is_of_what_is_kept(change: &Change) -> bool {
 mod tests {
     use super::*;
     use crate::room::{
-        Event, Identity, Incarnation, Key, Kind, Maker, Millis, Retention, SessionId, UserId,
+        Event, Identity, Incarnation, Key, Kind, Maker, Retention, SessionId, UserId,
     };
     use uuid::Uuid;
 
@@ -189,6 +208,36 @@ mod tests {
             bytes: 0,
         });
         assert!(trimmed.is_gone());
+    }
+
+    /// Somebody came and left, and retention let all of that go.
+    fn trimmed() -> State {
+        let mut state = State::default();
+        state.evolve(&event(1, Kind::Joined { user: harry() }));
+        state.evolve(&event(2, Kind::Left { user: harry() }));
+        state.kept.start = Seq(3);
+        state
+    }
+
+    /// Whoever comes later has records of another generation.
+    #[test]
+    fn records_without_a_key_keep_no_room_and_go_with_it() {
+        let mut recorded = trimmed();
+        recorded.away.is_used = true;
+        recorded.away.freed.insert(harry());
+        assert!(recorded.is_gone());
+        let remains = recorded.remains();
+        assert_eq!((remains.head, remains.generation()), (Seq(2), Seq(2)));
+        assert_eq!(
+            (remains.away.is_used, &*remains.away.stale),
+            (false, &[Seq(0)][..])
+        );
+        let mut purged = purged();
+        purged.away.is_used = true;
+        assert!(
+            !purged.is_gone(),
+            "what remains would have the same generation"
+        );
     }
 
     #[test]
@@ -256,9 +305,10 @@ mod tests {
             maker: None::<Maker>,
         });
         assert!(!sealed.is_gone());
-        let mut recorded = purged();
+        let mut recorded = trimmed();
         recorded.away.is_used = true;
-        assert!(!recorded.is_gone());
+        recorded.away.count = 1;
+        assert!(!recorded.is_gone(), "a record has a key");
         let mut stale = purged();
         stale.away.stale.push(Seq::ZERO);
         assert!(!stale.is_gone());

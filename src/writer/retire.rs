@@ -97,8 +97,13 @@ impl Parts {
             self.purge_published(room).await?;
         }
         if state.head > Seq::ZERO {
-            let remains = state.remains();
+            let mut remains = state.remains();
             self.journal.save_snapshot(room, claim, &remains).await?;
+            // Whoever dies before this leaves a room of which it is known what to remove.
+            for generation in std::mem::take(&mut remains.away.stale) {
+                self.journal.drop_records(room, generation).await?;
+                self.journal.save_snapshot(room, claim, &remains).await?;
+            }
         }
         self.journal.retire(room, claim, state.head, *noted).await?;
         Ok(true)

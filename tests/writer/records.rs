@@ -1,7 +1,10 @@
 //! Keys of who is not there move into records: names stay whose they are, on both journals, whoever
 //! owns the room, whoever died in the middle.
 
-use crate::world::{Client, LONG, Node, World};
+use crate::{
+    retired::{SWEEPS, ago},
+    world::{Client, LONG, Node, World},
+};
 use safe_chat::{
     bus::{Admission, Answered, Ask, Bus, FORMATS},
     cluster::Owner,
@@ -239,4 +242,53 @@ async fn a_full_room_says_so() {
     assert_eq!(why.reason, Reason::RateLimited);
     assert!(node.writer.warnings()[0].contains("writer.max_names_per_room"));
     client.journaled(open(10_001, 1, "owner")).await;
+}
+
+/// Retention lets all events go, and an operator has freed each name. Whoever comes later has the
+/// name, in records that nothing of before covers.
+#[tokio::test(start_paused = true)]
+async fn a_room_whose_records_have_no_key_goes_with_them() {
+    for on_bus in [false, true] {
+        let world = ago(100);
+        let config = Config {
+            trim_ms: 1000,
+            keep_age_s: 86_400,
+            ..lean()
+        };
+        let owner = node(&world, on_bus, 1, config.clone());
+        owner.take().await;
+        let is_there = async || {
+            let rooms = owner.journal.rooms(None, 9).await;
+            rooms.unwrap().contains(&world.room)
+        };
+        let mut client = world.client().await;
+        for n in 0..3 {
+            let number = u128::from(n) + 1;
+            client.journaled(open(number, n, "owner")).await;
+            client.journaled(close(number)).await;
+        }
+        sleep(SWEEPS).await;
+        let recorded = owner.journal.all_recorded(&world.room, Seq::ZERO).await;
+        assert_eq!(recorded.unwrap().len(), 3);
+        assert!(is_there().await, "names have keys");
+        for n in 0..3 {
+            client.journaled(Action::Unpin { user: user(n) }).await;
+        }
+        sleep(SWEEPS).await;
+        assert!(!is_there().await);
+        let left = owner.bus.names_under("pin.aaa").await.unwrap();
+        assert_eq!(left, Vec::<String>::new());
+
+        client.journaled(open(100, 1, "stranger")).await;
+        client.journaled(close(100)).await;
+        sleep(LONG).await;
+        assert_eq!(saved(&owner, &world).await.away.count, 1);
+        owner.writer.lose(owner.shard).await;
+        let next = node(&world, on_bus, 2, config);
+        next.take().await;
+        let Answered::Rejected(why) = client.ask(open(101, 1, "owner")).await else {
+            panic!("two have the name");
+        };
+        assert_eq!(why.reason, Reason::KeyMismatch);
+    }
 }

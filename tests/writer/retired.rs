@@ -12,12 +12,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 /// Several ways of the sweep through all rooms.
-const SWEEPS: Duration = Duration::from_secs(1200);
+pub(crate) const SWEEPS: Duration = Duration::from_secs(1200);
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// A world in which it is so many days ago.
-fn ago(days: u64) -> World {
+pub(crate) fn ago(days: u64) -> World {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.unwrap().as_millis() as u64;
     World::on(bus::memory::Config {
