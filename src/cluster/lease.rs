@@ -184,6 +184,13 @@ impl Lease {
         self.store(Some(self.me), self.floor).await
     }
 
+    /// Whether the record names this run still: then nobody of this cluster has taken the shard.
+    /// `false`, too, where that cannot be read now.
+    pub async fn is_recorded(&self) -> bool {
+        let found = read(&*self.bus, self.shard).await;
+        found.is_ok_and(|found| found.is_some_and(|(record, _)| record.owner == Some(self.me)))
+    }
+
     /// Gives the shard back with its floor, so that the next owner can take it at once. When that
     /// fails, the cluster gives it back later, with the floor that is stored.
     pub async fn release(mut self, floor: Position) -> Result<(), Error> {

@@ -1,7 +1,10 @@
 //! What owners noticed and somebody should act on: the log says it once, `/ready` for as long as it
 //! may be so.
 
-use crate::{journal::Behind, room::RoomId};
+use crate::{
+    journal::Behind,
+    room::{Epoch, RoomId, ShardId},
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,6 +29,8 @@ struct Noted {
     full: BTreeMap<RoomId, Instant>,
     /// The room of which it was noted last that more was published than journaled.
     behind: Option<(Behind, Instant)>,
+    /// The shard that somebody claimed last who is not of this cluster, and under which epoch.
+    stranger: Option<(ShardId, Epoch, Instant)>,
 }
 
 impl Warnings {
@@ -56,6 +61,15 @@ impl Warnings {
         *noted = Some((behind, Instant::now()));
     }
 
+    /// Somebody who is not of this cluster has claimed a shard in its journal.
+    pub(super) fn stranger(&self, shard: ShardId, epoch: Epoch) {
+        let noted = &mut self.lock().stranger;
+        if !noted.is_some_and(|(_, _, at)| is_told(at)) {
+            tracing::error!(%shard, %epoch, "{}", claimed(shard, epoch));
+        }
+        *noted = Some((shard, epoch, Instant::now()));
+    }
+
     /// What `/ready` says.
     pub(super) fn all(&self) -> Vec<String> {
         let noted = self.lock();
@@ -69,6 +83,8 @@ impl Warnings {
         }));
         let behind = noted.behind.iter().filter(|(_, at)| is_told(*at));
         all.extend(behind.map(|(behind, _)| behind.to_string()));
+        let stranger = noted.stranger.filter(|(_, _, at)| is_told(*at));
+        all.extend(stranger.map(|(shard, epoch, _)| claimed(shard, epoch)));
         all
     }
 
@@ -79,4 +95,12 @@ impl Warnings {
 
 fn is_told(at: Instant) -> bool {
     at.elapsed() < TOLD
+}
+
+fn claimed(shard: ShardId, epoch: Epoch) -> String {
+    format!(
+        "shard {shard} was claimed in the journal under epoch {epoch} by somebody who is not of \
+         this cluster: two clusters write into one keyspace, each to clients of its own. Stop the \
+         nodes of both at once, and find out whose it is (docs/operations.md, Which cluster it is)"
+    )
 }

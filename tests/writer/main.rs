@@ -201,6 +201,37 @@ async fn an_owner_that_was_replaced_without_noticing_steps_down_and_answers_noth
     );
 }
 
+/// Somebody forced the settings of one, so that each elects owners of its own.
+#[tokio::test(start_paused = true)]
+async fn an_owner_says_that_another_cluster_writes_into_its_keyspace() {
+    let world = World::new();
+    let (mut first, mut second) = (world.node(1), world.node(2));
+    first.take().await;
+    let mut client = world.client().await;
+    assert_eq!(client.journaled(send(1)).await, (1, false));
+    second.take().await;
+    assert_eq!(client.journaled(send(2)).await, (2, false));
+    first.ended.recv().await.unwrap();
+    assert_eq!(
+        first.writer.warnings(),
+        Vec::<String>::new(),
+        "its own took it"
+    );
+
+    let other = World {
+        database: world.database.clone(),
+        ..World::new()
+    };
+    let stranger = other.node(3);
+    stranger.take().await;
+    let mut theirs = other.client().await;
+    assert_eq!(theirs.journaled(send(9)).await, (3, false));
+    client.submit(send(3)).await;
+    second.ended.recv().await.unwrap();
+    let warned = second.writer.warnings().join("; ");
+    assert!(warned.contains("who is not of this cluster"), "{warned}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_released_shard_leaves_nothing_to_read_again() {
     let world = World::new();

@@ -157,7 +157,7 @@ async fn write(
         }
         claimed = claim => match claimed {
             Ok(streams) => streams,
-            Err(error) => return refused(lease, &error),
+            Err(error) => return refused(&parts, lease, &error).await,
         },
     };
     let now = Instant::now();
@@ -185,7 +185,7 @@ async fn write(
         looked_at: now,
         forgotten_at: Some(now),
         sweep: past::Sweep::new(now, parts.config.trim()),
-        parts,
+        parts: parts.clone(),
     };
     this.take_up(&this.noted.clone());
     let (end, done) = tokio::select! {
@@ -203,7 +203,7 @@ async fn write(
         (End::Fenced(seen), Some(lease)) => {
             let epoch = claim.epoch();
             tracing::debug!(%shard, %epoch, %seen, "fenced: the shard has a newer owner");
-            lease.fenced(seen);
+            fenced(&parts, lease, seen).await;
         }
         (End::RolledBack, Some(lease)) => {
             let epoch = claim.epoch();
@@ -261,17 +261,27 @@ async fn patiently<'a, T>(
     }
 }
 
-fn refused(lease: Lease, error: &journal::Error) {
+async fn refused(parts: &Parts, lease: Lease, error: &journal::Error) {
     match error {
         journal::Error::Fenced { seen } => {
             metric::SHARDS_FENCED.of("newer_owner").increment(1);
-            lease.fenced(*seen);
+            fenced(parts, lease, *seen).await;
         }
         _ => tracing::warn!(
             shard = %lease.shard(), epoch = %lease.epoch(), %error,
             "the journal refused the shard"
         ),
     }
+}
+
+/// The journal has a higher epoch than the lease. Who is of this cluster has changed the record of
+/// the lease before that.
+async fn fenced(parts: &Parts, lease: Lease, seen: Epoch) {
+    let is_higher = seen > lease.epoch() && !parts.journal.publishes();
+    if is_higher && lease.is_recorded().await {
+        parts.warnings.stranger(lease.shard(), seen);
+    }
+    lease.fenced(seen);
 }
 
 async fn release(lease: Lease, floor: Option<bus::Position>, shard: ShardId) {
