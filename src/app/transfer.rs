@@ -19,6 +19,7 @@ use crate::{
         Error as JournalError,
         bus::OnBus,
         dump::{self, Elect, Source, Whole},
+        inspect,
     },
     room::{Epoch, Incarnation, RoomId, ShardId, Shards},
     telemetry::say,
@@ -59,12 +60,21 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// What to say of a room that is not there.
-    pub(crate) fn missing(&self, room: &RoomId) -> dump::Error {
+    /// A room that somebody asked for by name.
+    pub(crate) async fn named(&self, room: &RoomId) -> Result<dump::JournalRoom, dump::Error> {
         let place = &self.place;
-        dump::Error::Refused(format!(
-            "room {room} does not exist {place}: look at its name"
-        ))
+        if let Some(head) = self.source.removed(room).await? {
+            return Err(dump::Error::Refused(format!(
+                "{}: it was purged, or retention let all of it go, and nobody came for long",
+                inspect::removed(head)
+            )));
+        }
+        let found = self.source.room(room).await?;
+        found.ok_or_else(|| {
+            dump::Error::Refused(format!(
+                "room {room} does not exist {place}: look at its name"
+            ))
+        })
     }
 }
 

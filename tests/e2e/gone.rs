@@ -56,6 +56,9 @@ pub(crate) async fn a_room_that_is_gone_goes_with_its_name(cluster: Cluster) {
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(ended.code == code && said.contains(told), "{ended:?}");
     }
+    let ended = cluster.run(&["journal", "export", "aaa"], &[]).await;
+    let is_told = ended.code == Some(1) && ended.stderr.contains(told);
+    assert!(is_told, "{ended:?}");
 
     // Somebody who was there before everything was purged.
     let query = "key-harry&since=3";

@@ -137,10 +137,12 @@ async fn export(
     let is_all = names.is_empty();
     let mut names = Wanted::new(from, names);
     while let Some(room) = names.next().await? {
-        let done = match from.source.room(&room).await {
+        let found = match is_all {
+            true => from.source.room(&room).await,
+            false => from.named(&room).await.map(Some),
+        };
+        let done = match found {
             Ok(Some(mut incoming)) => writer.room(&mut incoming).await,
-            // Somebody asked for it by name.
-            Ok(None) if !is_all => failed(&mut writer, &room, from.missing(&room)),
             Ok(None) => Ok(()),
             Err(error) => failed(&mut writer, &room, error),
         };

@@ -64,6 +64,16 @@ impl Source {
         }))
     }
 
+    /// How far a room went that was removed with its name; `None`: that is not so, or not known.
+    pub async fn removed(&self, room: &RoomId) -> Result<Option<Seq>, Error> {
+        let state = self.journal.snapshot(room).await?.unwrap_or_default();
+        if state.head == Seq::ZERO || !state.is_gone() {
+            return Ok(None);
+        }
+        let (raw, _) = self.journal.raw(room, 0).await?;
+        Ok(raw.is_empty().then_some(state.head))
+    }
+
     /// What is erased of a room and still journaled: as its state says, and events behind that.
     async fn erasing(&self, room: &RoomId, state: &State, head: Seq) -> Result<Erasing, Error> {
         let (mut erasing, mut from) = (state.erasures.erasing(), state.head.next());

@@ -234,7 +234,7 @@ impl Inspect for OnBus {
 }
 
 /// What is said of a room of which nothing is left but how far it went, as `admin room` says it.
-fn removed(head: Seq) -> String {
+pub fn removed(head: Seq) -> String {
     format!("removed: nothing of it is stored but how far it went, event {head}")
 }
 
