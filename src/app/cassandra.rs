@@ -10,13 +10,13 @@ pub(super) use with::{hand_over, journal, noted, reach, stored, target};
 mod with {
     use crate::{
         app::{
-            look::{Another, another, elsewhere},
+            look::{Another, another, elsewhere, ends_before},
             wait::{Outlook, Wait},
         },
-        bus::{ClusterId, Settings, nats::Nats},
+        bus::{ClusterId, Role, Settings, nats::Nats},
         config::Config,
         journal::{
-            Error, Journal,
+            Behind, Error, Journal,
             cassandra::{self, Belongs, Cassandra},
             dump::Whole,
             readback::Store as _,
@@ -97,14 +97,14 @@ mod with {
         Ok(tables.hand_over_keyspace(&settings, from, to).await?)
     }
 
-    /// For a node: waits until it answers, and makes sure that the keyspace is this cluster's. And
-    /// what to say of it.
+    /// For a node: waits until it answers, and makes sure that the keyspace is this cluster's. What
+    /// to say of it; and a room of which it has less than the bus.
     pub(in crate::app) async fn journal(
         config: &Config,
         readiness: &Readiness,
         bus: &Nats,
         stored: Settings,
-    ) -> anyhow::Result<(Arc<dyn Journal>, String)> {
+    ) -> anyhow::Result<(Arc<dyn Journal>, String, Option<Behind>)> {
         let shards = config.cluster.validate()?;
         let settings = &config.cassandra;
         let wait = Wait {
@@ -146,7 +146,14 @@ mod with {
             agree(config, bus, stored, belongs).await?;
         }
         let fact = fact(config, &journal).await?;
-        Ok((Arc::new(journal), fact))
+        let behind = match config.node.has(Role::Writer) {
+            true => ends_before(&journal, bus).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "how far the bus goes cannot be seen now");
+                None
+            }),
+            false => None,
+        };
+        Ok((Arc::new(journal), fact, behind))
     }
 
     /// Refuses a keyspace that nobody has used yet, where the cluster has its rooms in another.
@@ -229,7 +236,7 @@ mod without {
     use crate::{
         bus::{ClusterId, Settings, nats::Nats},
         config::Config,
-        journal::{Journal, cassandra::Absent, dump::Whole},
+        journal::{Behind, Journal, cassandra::Absent, dump::Whole},
         ops::Readiness,
         room::Shards,
     };
@@ -271,7 +278,7 @@ mod without {
         _: &Readiness,
         _: &Nats,
         _: Settings,
-    ) -> anyhow::Result<(Arc<dyn Journal>, String)> {
+    ) -> anyhow::Result<(Arc<dyn Journal>, String, Option<Behind>)> {
         Err(Absent.into())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         nats::{self, Nats, Survey, survey},
     },
     config::{Config, JournalKind},
-    journal::{Journal, bus::OnBus},
+    journal::{Behind, Journal, bus::OnBus},
     ops::{Accounts, Readiness, banner::Fact},
     room::Shards,
 };
@@ -60,7 +60,7 @@ pub(super) async fn ports(
     let settings = super::agree(config, &nats, super::known(config)).await?;
     settings.check_complete()?;
     let bus = Arc::new(nats.clone());
-    let (journal, mut fact) = journal(config, readiness, bus.clone(), settings).await?;
+    let (journal, mut fact, behind) = journal(config, readiness, bus.clone(), settings).await?;
     if config.node.has(Role::Writer) {
         let keeps = config.writer.retention();
         fact += &format!("; rooms keep {keeps}, unless an operator says otherwise of one");
@@ -70,6 +70,7 @@ pub(super) async fn ports(
     let ports = Ports {
         bus,
         journal,
+        behind,
         facts,
     };
     Ok((ports, nats))
@@ -132,14 +133,14 @@ async fn journal(
     readiness: &Readiness,
     bus: Arc<Nats>,
     settings: Settings,
-) -> anyhow::Result<(Arc<dyn Journal>, String)> {
+) -> anyhow::Result<(Arc<dyn Journal>, String, Option<Behind>)> {
     let shards = config.cluster.validate()?;
     if config.journal.kind == JournalKind::Bus {
         let fact = match bus.keeps_only().await {
             None => "on the bus: its stream drops nothing by itself".into(),
             Some(bounds) => format!("on the bus: its stream drops old events ({bounds})"),
         };
-        return Ok((Arc::new(OnBus::new(bus, shards)), fact));
+        return Ok((Arc::new(OnBus::new(bus, shards)), fact, None));
     }
     cassandra::journal(config, readiness, &bus, settings).await
 }

@@ -9,7 +9,7 @@ use crate::{
         nats::{self, Nats, Survey, prefix_of_cluster, survey},
     },
     config::Config,
-    journal::{self, bus::OnBus, dump::Whole},
+    journal::{self, Behind, bus::OnBus, dump::Whole, inspect::Inspect},
     room::{RoomId, Shards},
     telemetry::say,
 };
@@ -323,6 +323,37 @@ pub(super) fn looking(config: &Config, shards: Shards) -> nats::Config {
         writes: false,
         ..nats_config(config, shards)
     }
+}
+
+/// A room that Cassandra has less of than the bus, if there is one among those that were used
+/// lately. Nodes go on behind what is missing, so it is looked for before any starts.
+pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<Behind>> {
+    let shards = config.cluster.validate()?;
+    let bus = looking(config, shards);
+    let Survey::Cluster(Some(stored)) = survey(&bus).await? else {
+        return Ok(None);
+    };
+    let bus = Nats::connect(&bus).await?;
+    let journal = in_cassandra(config, Some(stored)).await?;
+    ends_before(&*journal, &bus).await
+}
+
+/// The same of an open journal.
+pub(super) async fn ends_before(
+    journal: &dyn Inspect,
+    bus: &Nats,
+) -> anyhow::Result<Option<Behind>> {
+    for (room, published) in bus.newest().await? {
+        let journaled = journal.end(&room).await?.reached;
+        if journaled < published {
+            return Ok(Some(Behind {
+                room,
+                journaled,
+                published,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 /// What to say of a switch that is done already; a copy to where rooms are is refused.

@@ -24,7 +24,7 @@ use crate::{
     cluster,
     config::Config,
     gateway,
-    journal::Journal,
+    journal::{Behind, Journal},
     ops::{banner::Fact, host},
     room::{Incarnation, Shards},
     writer,
@@ -50,6 +50,8 @@ pub struct Ports {
     pub bus: Arc<dyn Bus>,
     /// The journal.
     pub journal: Arc<dyn Journal>,
+    /// A room of which it has less than the bus.
+    pub behind: Option<Behind>,
     /// What the banner says of both.
     pub facts: Vec<Fact>,
 }
@@ -105,6 +107,9 @@ async fn start(config: &Config, ports: Ports, internal: Internal) -> anyhow::Res
         let (bus, journal) = (ports.bus.clone(), ports.journal.clone());
         writer::Handle::new(config.writer.clone(), bus, journal)
     });
+    if let (Some(writer), Some(behind)) = (&writer, &ports.behind) {
+        writer.note_behind(behind.clone());
+    }
     watched.extend(writer.as_ref().map(writer::Handle::pressure));
     let owner = writer.clone();
     let owner = owner.map(|writer| Arc::new(writer) as Arc<dyn cluster::Owner>);

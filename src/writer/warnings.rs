@@ -100,7 +100,7 @@ fn is_told(at: Instant) -> bool {
 fn claimed(shard: ShardId, epoch: Epoch) -> String {
     format!(
         "shard {shard} was claimed in the journal under epoch {epoch} by somebody who is not of \
-         this cluster: two clusters write into one keyspace, each to clients of its own. Stop the \
-         nodes of both at once, and find out whose it is (docs/operations.md, Which cluster it is)"
+         this cluster: two clusters write into one keyspace. Stop the nodes of the one that does \
+         not belong there (docs/operations.md, Which cluster it is)"
     )
 }

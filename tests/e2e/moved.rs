@@ -473,8 +473,14 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     says(&mut harry, 1..=6).await;
     let before = history(&node).await;
     is_refused(&cluster.run(&["journal", "recover"], &[]).await, &["first"]);
+    let ends = async |it: &str| {
+        let looked = cluster.run(&["doctor"], &[]).await;
+        assert!(looked.stdout.contains(it), "{looked:?}");
+    };
     node.kill().await;
+    ends("it has what was published last").await;
     goes_back(&cluster, 3).await;
+    ends("the journal ends before the bus (room aaa at 3 there").await;
     let recovered = cluster.run(&["journal", "recover"], &[]).await;
     done(&recovered);
     assert!(recovered.stdout.contains("4 events added"), "{recovered:?}");
@@ -485,6 +491,7 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     let again = cluster.run(&["journal", "recover"], &[]).await;
     let named = "of 1 rooms Cassandra has something and the bus nothing: removed:";
     assert!(again.stderr.contains(named), "{again:?}");
+    ends("it has what was published last").await;
     let mut node = cluster.node("second").await;
     let (mut harry, missed) = resumes(&node, 2, before.len() as u64).await;
     assert_eq!(missed, before[2..]);
@@ -496,6 +503,8 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     node.kill().await;
     goes_back(&cluster, 3).await;
     let node = cluster.node("third").await;
+    // Before anybody has opened it.
+    node.warned("the journal ends before the bus").await;
     let query = "key-reader&since=2";
     let mut reader = Person::joins(&node, "aaa", "reader", query, JSON).await;
     let welcome = reader.json().await;
@@ -504,4 +513,6 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     assert_eq!(reader.json().await["type"], "reset");
     let said = node.logs();
     assert!(said.contains("events of the room are gone"), "{said}");
+    let told = said.matches("the journal ends before the bus").count();
+    assert_eq!(told, 1, "{said}");
 }

@@ -70,6 +70,7 @@ impl Cluster {
             Ports {
                 bus,
                 journal,
+                behind: None,
                 facts: Vec::new(),
             },
         )

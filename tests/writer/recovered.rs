@@ -183,7 +183,11 @@ async fn how_much_of_the_past_is_kept_is_as_it_was_set() {
     assert_eq!(found.expect("it was saved").kept.own, own(2000));
     assert_eq!(client.journaled(says(100, "charly")).await.0, head);
     assert_eq!(client.view().await.head, Seq(head));
-    assert_eq!(second.writer.warnings(), Vec::<String>::new(), "all is there");
+    assert_eq!(
+        second.writer.warnings(),
+        Vec::<String>::new(),
+        "all is there"
+    );
 }
 
 /// Nobody has written back what the bus has: the places are a hole, and what it did counts.

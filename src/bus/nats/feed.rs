@@ -24,6 +24,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use std::collections::BTreeMap;
 use tracing::Instrument;
 
 /// How many events are in a message.
@@ -32,6 +33,9 @@ const COMMIT: &str = "commit";
 
 /// Messages that are read at once while foreign ones are skipped.
 const SKIPPED: usize = 256;
+
+/// Messages among which rooms are looked for that were used lately.
+const NEWEST: u64 = 64;
 
 /// Bytes in one answer of [`Feed::stored`].
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -229,6 +233,27 @@ impl Feed for Nats {
 }
 
 impl Nats {
+    /// Rooms of which something was published lately, among the newest messages, each with how far
+    /// it is published.
+    pub async fn newest(&self) -> Result<Vec<(RoomId, Seq)>, Error> {
+        let stream = self.subjects.stream("EVT");
+        let last = self.commands.info(&stream).await?.state.last_seq;
+        let from = last.saturating_sub(NEWEST - 1);
+        let all = self
+            .commands
+            .batch(&stream, ">", from, NEWEST as usize, PAGE_BYTES);
+        let mut newest = BTreeMap::new();
+        for message in all.await?.0 {
+            if let (Ok(room), Some(own)) = (
+                self.subjects.published(&message.subject),
+                self.foreign.place(&message),
+            ) {
+                newest.insert(room, own.seq);
+            }
+        }
+        Ok(newest.into_iter().collect())
+    }
+
     async fn put(
         &self,
         room: &RoomId,

@@ -2,6 +2,7 @@
 
 use super::{Finding, State, clock};
 use crate::{
+    app::look::behind,
     config::{Config, JournalKind},
     journal::{
         Error,
@@ -35,6 +36,20 @@ pub(super) async fn look(config: &Config, refusal: Option<&str>) -> Vec<Finding>
         }
         Err(error) => vec![server(State::Fail, error.to_string())],
     }
+}
+
+/// Whether it has the newest events that were published. `is_refused`: no node of this
+/// configuration may start, so that what is there is not its cluster's.
+pub(super) async fn newest(config: &Config, is_refused: bool) -> Option<Finding> {
+    let check = "cassandra: newest";
+    if config.journal.kind == JournalKind::Bus || is_refused {
+        return None;
+    }
+    Some(match behind(config).await {
+        Ok(None) => Finding::new(check, State::Ok, "it has what was published last"),
+        Ok(Some(behind)) => Finding::new(check, State::Fail, behind.to_string()),
+        Err(error) => Finding::new(check, State::Skipped, format!("cannot be seen: {error:#}")),
+    })
 }
 
 /// Whether all nodes of the datacenter answer, and how much it matters if not.

@@ -81,9 +81,12 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let refusal = look::keeps_out(&config).await;
     #[cfg(feature = "cassandra")]
     let of_cassandra = cassandra::look(&config, refusal.as_deref()).await;
-    found.push(cluster(refusal));
+    found.push(cluster(refusal.clone()));
     #[cfg(feature = "cassandra")]
-    found.extend(of_cassandra);
+    {
+        found.extend(of_cassandra);
+        found.extend(cassandra::newest(&config, refusal.is_some()).await);
+    }
     let text = match options.json {
         true => serde_json::to_string_pretty(&found)? + "\n",
         false => found.iter().map(Finding::line).collect(),
