@@ -70,6 +70,8 @@ struct Generation<'a> {
     owned: Epoch,
     /// A place at which something else was heard than was taken: look what the journal has there.
     disputed: Option<Seq>,
+    /// Where the owner says that the room ends, before the head: look whether that is a new room.
+    lower: Option<Seq>,
     /// The journal had the newest event that was taken, up to this place.
     proven: Seq,
 }
@@ -106,6 +108,7 @@ pub(super) async fn live(
         skipped: false,
         owned: view.epoch,
         disputed: None,
+        lower: None,
         proven: Seq::ZERO,
     };
     generation.log.reach.told(reached);

@@ -5,6 +5,7 @@
 
 use super::{Ended, Generation};
 use crate::room::{Event, Millis, Seq};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 impl Generation<'_> {
@@ -35,6 +36,17 @@ impl Generation<'_> {
         waits
     }
 
+    /// The owner says that nothing was ever written: so it is with a room that was removed, if that
+    /// can have been.
+    pub(super) fn removed(&self, told: Seq) -> Option<Ended> {
+        (told == Seq::ZERO && self.is_late(now())).then(|| {
+            let (room, head) = (&self.replica.room, self.log.reach.head());
+            tracing::info!(%room, %head, "the room was removed: who still reads it starts again");
+            self.subscribers.begin_anew();
+            Ended::Lost
+        })
+    }
+
     /// The journal has this at a place that was taken: a new room, if it comes late enough.
     pub(super) fn anew(&self, stored: Option<&Event>) -> Option<Ended> {
         let begins = stored.filter(|stored| self.is_late(stored.at))?;
@@ -45,4 +57,10 @@ impl Generation<'_> {
         self.subscribers.begin_anew();
         Some(Ended::Lost)
     }
+}
+
+/// By this machine's clock.
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default())
 }

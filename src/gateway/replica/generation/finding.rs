@@ -40,6 +40,8 @@ pub(super) enum Found {
     Newest(Arc<Page>),
     /// What is stored at a place at which something else was heard than was taken.
     Disputed(Arc<Page>, Seq),
+    /// What is stored where the owner says that the room ends.
+    Lower(Arc<Page>, Seq),
 }
 
 /// Reads a page, however long it takes.
@@ -66,6 +68,10 @@ impl Generation<'_> {
     /// What has to be found out now, if anything.
     pub(super) fn next_work(&mut self) -> Option<BoxFuture<'static, Found>> {
         let (core, replica) = (self.core.clone(), self.replica.clone());
+        if let Some(place) = self.lower.take() {
+            let found = move |page| Found::Lower(page, place);
+            return Some(read(core, replica, place, place, found).boxed());
+        }
         let interrupted = std::mem::take(&mut self.interrupted);
         if std::mem::take(&mut self.suspected) || interrupted {
             self.asking = true;
@@ -150,6 +156,12 @@ impl Generation<'_> {
                     _ => return Err(self.contradicted()),
                 }
             }
+            Found::Lower(page, place) => {
+                let stored = page.from(place).map(|events| events[0].event());
+                if let Some(ended) = self.anew(stored) {
+                    return Err(ended);
+                }
+            }
             Found::Page(page, last) => {
                 let next = self.log.reach.head().next();
                 let Some(events) = page.from(next) else {
@@ -181,6 +193,12 @@ impl Generation<'_> {
         // but what it journaled itself, and clients here were told of, may not be published yet.
         // Ask again.
         if view.epoch < self.log.reach.epoch() || view.head < self.log.reach.head() {
+            if view.epoch >= self.log.reach.epoch() {
+                if let Some(ended) = self.removed(view.head) {
+                    return Err(ended);
+                }
+                self.lower = Some(view.head).filter(|head| *head > Seq::ZERO);
+            }
             let since = *self.outdated.get_or_insert_with(Instant::now);
             let patience = match view.epoch > self.log.reach.epoch() {
                 true => UNPUBLISHED,
