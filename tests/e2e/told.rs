@@ -9,6 +9,7 @@ use crate::{
 };
 use async_nats::HeaderMap;
 use futures::StreamExt;
+use scylla::client::session_builder::SessionBuilder;
 use serde_json::Value;
 use std::{fs::File, path::Path, process::Stdio};
 
@@ -66,6 +67,19 @@ async fn with_rooms(cluster: &Cluster, room: &str) {
     gets_in(&mut harry, "m1").await;
     drop(harry);
     node.kill().await;
+}
+
+/// Whether the keyspace of a cluster is there.
+async fn is_there(cluster: &Cluster) -> bool {
+    let address = cluster.cassandra_address().expect("Cassandra");
+    let session = SessionBuilder::new().known_node(address).build().await;
+    let text = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let found = session
+        .expect("a session")
+        .query_unpaged(text, (cluster.keyspace(),))
+        .await;
+    let found = found.expect("an answer").into_rows_result();
+    found.expect("rows").rows_num() > 0
 }
 
 fn done(ended: &Ended) {
@@ -195,12 +209,10 @@ async fn whoever_looks_in_a_wrong_place_is_told_what_is_there() {
         &mut wrong,
     )
     .await;
-    let nowhere = cassandra.clone().with_keyspace("nowhere");
-    let keyspace = [
-        "in the keyspace with the id",
-        "keyspace nowhere",
-        "cassandra.keyspace",
-    ];
+    let nowhere = format!("{}n", cassandra.keyspace());
+    let named = format!("keyspace {nowhere}");
+    let nowhere = cassandra.clone().with_keyspace(&nowhere);
+    let keyspace = ["in the keyspace with the id", &named, "cassandra.keyspace"];
     let all = ["inspect", "verify", "export", "to-bus"];
     refused(
         file,
@@ -229,6 +241,7 @@ async fn whoever_looks_in_a_wrong_place_is_told_what_is_there() {
         assert!(!said.contains("safe-chat migrate"), "{ended:?}");
         assert!(!said.contains("nothing keeps a node"), "{ended:?}");
     }
+    assert!(!is_there(&nowhere).await, "a keyspace was made");
     // A keyspace of the cluster in which its rooms are not.
     let abandoned = cassandra
         .clone()
@@ -241,7 +254,7 @@ async fn whoever_looks_in_a_wrong_place_is_told_what_is_there() {
     refused(
         file,
         ("another keyspace", &abandoned),
-        &all,
+        &["inspect", "verify", "export", "to-bus", "import", "recover"],
         &keyspace,
         &mut wrong,
     )
