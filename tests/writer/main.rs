@@ -232,6 +232,31 @@ async fn an_owner_says_that_another_cluster_writes_into_its_keyspace() {
     assert!(warned.contains("who is not of this cluster"), "{warned}");
 }
 
+/// Its journal has higher epochs than its records, and none of them is a stranger's.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_whose_bus_was_put_back_takes_nobody_for_another_one() {
+    let world = World::new();
+    for n in 1..=3 {
+        world.node(n).take().await;
+        let mut client = world.client().await;
+        client.journaled(send(n as u64)).await;
+    }
+    let restored = World {
+        database: world.database.clone(),
+        ..World::new()
+    };
+    let mut client = restored.client().await;
+    let (mut first, second) = (restored.node(4), restored.node(5));
+    first.take().await;
+    assert_eq!(client.journaled(send(4)).await, (4, false));
+    second.take().await;
+    assert_eq!(client.journaled(send(5)).await, (5, false));
+    first.ended.recv().await.unwrap();
+    for node in [first, second] {
+        assert_eq!(node.writer.warnings(), Vec::<String>::new());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_released_shard_leaves_nothing_to_read_again() {
     let world = World::new();

@@ -157,7 +157,7 @@ async fn write(
         }
         claimed = claim => match claimed {
             Ok(streams) => streams,
-            Err(error) => return refused(&parts, lease, &error).await,
+            Err(error) => return refused(lease, &error),
         },
     };
     let now = Instant::now();
@@ -261,11 +261,11 @@ async fn patiently<'a, T>(
     }
 }
 
-async fn refused(parts: &Parts, lease: Lease, error: &journal::Error) {
+fn refused(lease: Lease, error: &journal::Error) {
     match error {
         journal::Error::Fenced { seen } => {
             metric::SHARDS_FENCED.of("newer_owner").increment(1);
-            fenced(parts, lease, *seen).await;
+            lease.fenced(*seen);
         }
         _ => tracing::warn!(
             shard = %lease.shard(), epoch = %lease.epoch(), %error,
@@ -274,8 +274,9 @@ async fn refused(parts: &Parts, lease: Lease, error: &journal::Error) {
     }
 }
 
-/// The journal has a higher epoch than the lease. Who is of this cluster has changed the record of
-/// the lease before that.
+/// The journal has a higher epoch than the one that was claimed. Who is of this cluster has changed
+/// the record of the lease before claiming that. What was there before the claim says nothing: the
+/// bus may have been put back.
 async fn fenced(parts: &Parts, lease: Lease, seen: Epoch) {
     let is_higher = seen > lease.epoch() && !parts.journal.publishes();
     if is_higher && lease.is_recorded().await {
