@@ -23,6 +23,12 @@ export class Journal {
     this.events = this.events.map((event) => (goes(event) ? without(event) : event));
   }
 
+  /** When the event at a place was stored; null: we do not hold it, or cannot show it. */
+  at(seq) {
+    const event = this.events.findLast((event) => event.seq <= seq);
+    return event?.seq === seq && event.kind !== "hole" ? event.at : null;
+  }
+
   /** Forgets; what follows comes after `last`. */
   clear(last) {
     this.started = true;

@@ -34,8 +34,8 @@ function nameAll(frame) {
  * States: connecting, open, waiting { until, why }, stopped { why, found, action }.
  */
 export class Link {
-  constructor(who, { since, onFrame, onState, newDevice }) {
-    Object.assign(this, { who, since, onFrame, onState, newDevice });
+  constructor(who, { since, sinceAt, onFrame, onState, newDevice }) {
+    Object.assign(this, { who, since, sinceAt, onFrame, onState, newDevice });
     this.sign = null;
     this.attempt = 0;
     this.socket = null;
@@ -67,6 +67,8 @@ export class Link {
     const query = new URLSearchParams({ pub: key, device, history: HISTORY });
     const since = this.since();
     if (since !== null) query.set("since", since);
+    const at = since === null ? null : this.sinceAt?.(since) ?? null;
+    if (at !== null) query.set("since_at", at);
     if (this.sign) query.set("auth", 1);
     if (policy) query.set("policy", policy);
     // Beside the page, which a proxy may have below a path.

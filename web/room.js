@@ -42,6 +42,7 @@ export class Room {
     });
     this.link = new Link(who, {
       since: () => this.since(),
+      sinceAt: (seq) => this.journal.at(seq),
       onFrame: (frame) => this.take(frame),
       onState: (state, detail) => this.stateChanged(state, detail),
       newDevice: () => calls.onReplaced(),

@@ -69,6 +69,8 @@ pub struct Dial {
     pub device: Option<String>,
     /// Resume after this place.
     pub since: Option<u64>,
+    /// When the event of that place was stored, if it was told.
+    pub since_at: Option<u64>,
     /// Events from before, if it does not resume.
     pub history: Option<u16>,
     /// What the room is to ask if this makes it, or must ask.
@@ -95,6 +97,7 @@ impl Dial {
             pair: None,
             device: None,
             since: None,
+            since_at: None,
             history: None,
             policy: None,
             protocol: Protocol::Json,
@@ -128,6 +131,9 @@ impl Dial {
         }
         if let Some(since) = self.since {
             url += &format!("&since={since}");
+            if let Some(at) = self.since_at {
+                url += &format!("&since_at={at}");
+            }
         }
         url
     }

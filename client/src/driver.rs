@@ -262,6 +262,7 @@ impl Driver {
         let gateway = self.schedule.gateway();
         self.dial.gateway = self.gateways[gateway].clone();
         self.dial.since = self.session.resume_after();
+        self.dial.since_at = self.session.resume_after_at();
         let (mut dial, tokens) = (self.dial.clone(), self.tokens.clone());
         let opening = async move {
             if let Some(tokens) = &tokens {

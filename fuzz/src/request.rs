@@ -5,7 +5,7 @@ use super::shown::is_one_line;
 use percent_encoding::percent_decode_str;
 use safe_chat::{
     gateway::{StartAt, request},
-    room::{Reason, Rejection, Seq},
+    room::{Millis, Reason, Rejection, Seq},
     wire::http,
 };
 use serde_json::{Value, json};
@@ -46,11 +46,14 @@ pub fn check(bytes: &[u8]) {
     assert!(device.is_none_or(|device| device.map(|device| device.to_string()) == given("device")));
 
     let (since, history) = (counted(given("since")), counted(given("history")));
+    let since_at = counted(given("since_at"));
     let history = history
         .map(|history| history.unwrap_or(50))
         .filter(|history| *history <= 500);
-    let expected = since.zip(history).map(|(since, history)| StartAt {
+    let expected = since.zip(since_at).zip(history);
+    let expected = expected.map(|((since, since_at), history)| StartAt {
         since: since.map(Seq),
+        since_at: since_at.map(Millis),
         history: history as u16,
     });
     assert_eq!(from, expected, "{target}");

@@ -128,6 +128,7 @@ impl Client {
             device: None,
             from: StartAt {
                 since: talk.seen().map(Seq),
+                since_at: None,
                 // Who comes first begins with what follows.
                 history: talk.seen().map_or(0, |_| self.history),
             },

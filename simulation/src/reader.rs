@@ -46,6 +46,7 @@ impl Reader {
         let node = self.cluster.node(self.random.pick::<&str>(&names))?;
         let from = StartAt {
             since: last.map(Seq),
+            since_at: None,
             history: 50,
         };
         if let Some(after) = last {

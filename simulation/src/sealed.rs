@@ -160,6 +160,7 @@ impl Holder {
             device: DeviceId::parse(who.device.as_str()).ok(),
             from: StartAt {
                 since: since.map(Seq),
+                since_at: None,
                 history: 0,
             },
             protocol: Protocol::Json,

@@ -84,6 +84,7 @@ impl Visitor {
             device: None,
             from: StartAt {
                 since: None,
+                since_at: None,
                 history: 0,
             },
             protocol: Protocol::Json,

@@ -16,6 +16,7 @@ use super::{
     replica::{
         Attach, CatchUp, Extent, Lost, Opening, ReplicaRef, SessionRef, Start, SubscriberId,
     },
+    resume,
     session::Session,
     websocket::Loops,
 };
@@ -23,7 +24,9 @@ use crate::{
     access,
     bus::{Admission, Answered, Ask},
     listener::{Arrival, Presence},
-    room::{DeviceId, Identity, Key, Policy, Reason, Rejection, RoomId, Seq, SessionId, UserId},
+    room::{
+        DeviceId, Identity, Key, Millis, Policy, Reason, Rejection, RoomId, Seq, SessionId, UserId,
+    },
     telemetry::trace::{Origin, hop},
     wire::Protocol,
 };
@@ -79,6 +82,9 @@ impl Join {
 pub struct StartAt {
     /// Everything after this place.
     pub since: Option<Seq>,
+    /// When the event of that place was stored, as the client was told: if another one has the
+    /// place now, it does not go on there.
+    pub since_at: Option<Millis>,
     /// Without `since`, or when that is not possible: the last events, so many (0 to 500).
     pub history: u16,
 }
@@ -87,6 +93,7 @@ impl Default for StartAt {
     fn default() -> Self {
         Self {
             since: None,
+            since_at: None,
             history: 50,
         }
     }
@@ -473,13 +480,7 @@ async fn attach(
     session: Option<(SessionRef, u64)>,
 ) -> Result<Subscription, Rejection> {
     let mut start = match from.since {
-        Some(since)
-            if since <= extent.head
-                && since.next() >= extent.purged
-                && core.losses.continues(claim.room(), since) =>
-        {
-            Start::After(since)
-        }
+        Some(since) if resume::goes_on(core, claim, from, extent).await => Start::After(since),
         _ => Start::Last(from.history),
     };
     let (mut floor, mut page) = (extent.purged.max(Seq(1)), None);

@@ -34,6 +34,7 @@ mod port;
 mod proofs;
 mod replays;
 mod replica;
+mod resume;
 mod service;
 mod session;
 mod session_revalidation;

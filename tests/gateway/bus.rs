@@ -316,6 +316,7 @@ async fn a_gateway_that_has_not_noticed_a_loss_ends_the_sessions_that_expect_mor
     // Nothing is kept there of what was before: nothing contradicts what follows.
     let from = StartAt {
         since: None,
+        since_at: None,
         history: 0,
     };
     let mut charly = two

@@ -7,7 +7,7 @@ use safe_chat::{
     bus::{self, Registry},
     gateway::{Close, Config, Join, StartAt},
     journal::memory,
-    room::{Key, Reason, RoomId},
+    room::{Key, Millis, Reason, RoomId},
 };
 use serde_json::json;
 use std::{
@@ -342,6 +342,7 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
     let wish = |n| Join {
         from: StartAt {
             since: None,
+            since_at: None,
             history: 500,
         },
         ..join(&format!("u{n}"))
@@ -358,6 +359,31 @@ async fn a_join_storm_asks_the_owner_once_and_reads_each_page_once() {
         "{} reads",
         reads.0.load(Relaxed)
     );
+}
+
+/// At a gateway that has the event at hand, and at one that reads it.
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_back_to_a_place_that_another_event_has_now_is_reset() {
+    let mut world = World::new().await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let mut harry = one.join(join("harry")).await;
+    let joined = harry.until("event").await;
+    let (place, at) = (
+        joined["seq"].as_u64().unwrap(),
+        joined["at"].as_u64().unwrap(),
+    );
+    for gateway in [&one, &two] {
+        for (since_at, expected) in [(None, true), (Some(at), true), (Some(at + 1), false)] {
+            let mut wish = since("charly", place, 0);
+            wish.from.since_at = since_at.map(Millis);
+            let mut charly = gateway.join(wish).await;
+            let welcome = charly.frame().await;
+            assert_eq!(welcome["recovered"], expected, "{since_at:?}: {welcome}");
+            let then = charly.frame().await;
+            let expected = if expected { "event" } else { "reset" };
+            assert_eq!(then["type"], expected, "{since_at:?}: {then}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

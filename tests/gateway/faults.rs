@@ -241,6 +241,7 @@ async fn large_messages_are_read_in_parts() {
         let watch = gateway.handle.client("192.0.2.1".parse().unwrap());
         let from = safe_chat::gateway::StartAt {
             since: Some(Seq(since_seq)),
+            since_at: None,
             history: 0,
         };
         let watch = gateway

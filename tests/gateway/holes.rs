@@ -73,6 +73,7 @@ async fn an_event_stream_gets_a_reset_in_the_place_of_a_hole() {
     let gateway = world.gateway();
     let from = StartAt {
         since: Some(Seq(0)),
+        since_at: None,
         history: 0,
     };
     let watch = gateway

@@ -42,6 +42,15 @@ it("goes to the server of the page, below the path of the page", () => {
   assert.match(sockets.last.url.href, /^wss:\/\/chat\.example\/talk\/chat\/aaa\/user\/harry\?pub=/);
 });
 
+it("says which event it goes on behind, if it holds that", () => {
+  for (const [at, expected] of [[700, "700"], [null, null]]) {
+    Object.assign(link, { since: () => 7, sinceAt: (seq) => seq === 7 ? at : 1 });
+    link.connect();
+    const { searchParams } = sockets.last.url;
+    assert.deepEqual([searchParams.get("since"), searchParams.get("since_at")], ["7", expected]);
+  }
+});
+
 it("takes no text for a name", () => {
   const frames = [];
   link.onFrame = (frame) => frames.push(frame);

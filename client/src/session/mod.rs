@@ -121,6 +121,8 @@ pub struct Session {
     phase: Phase,
     had_welcome: bool,
     last: Option<u64>,
+    /// When the event there was stored, if it was told.
+    last_at: Option<u64>,
     outbox: Outbox,
     queries: Vec<Query>,
 }
@@ -132,6 +134,7 @@ impl Session {
             phase: Phase::Away,
             had_welcome: false,
             last: options.since,
+            last_at: None,
             outbox: Outbox::new(&options),
             queries: Vec::new(),
             options,
@@ -141,6 +144,12 @@ impl Session {
     /// The `since` of the next connection.
     pub fn resume_after(&self) -> Option<u64> {
         self.last
+    }
+
+    /// The `since_at` of the next connection: by it the server finds that another event has that
+    /// place now.
+    pub fn resume_after_at(&self) -> Option<u64> {
+        self.last_at
     }
 
     /// Whether everything that was missed is here, so that messages go out at once.
@@ -314,6 +323,8 @@ impl Session {
             return effects;
         }
         self.last = Some(event.seq);
+        // The text protocol tells no time.
+        self.last_at = Some(event.at).filter(|at| *at > 0);
         let answer = self.outbox.saw(&event);
         let mut effects = vec![Effect::Tell(Notice::Event(event))];
         effects.extend(answer);
@@ -326,6 +337,7 @@ impl Session {
             return Vec::new();
         }
         self.last = Some(seq.saturating_sub(1));
+        self.last_at = None;
         if let Phase::Lost(head) = self.phase {
             self.phase = Phase::CatchingUp(head);
         }

@@ -50,8 +50,10 @@ async fn open(handle: &Handle, client: &Client, parts: &Parts) -> Result<Watch, 
     let parameters = Parameters::of(uri)?;
     let mut from = parameters.from()?;
     // Newer than the query, which a client repeats when it reconnects.
-    if let Some(last) = headers.get_all("last-event-id").iter().next_back() {
-        from.since = request::last_event_id(last)?.or(from.since);
+    if let Some(last) = headers.get_all("last-event-id").iter().next_back()
+        && let Some(last) = request::last_event_id(last)?
+    {
+        (from.since, from.since_at) = (Some(last), None);
     }
     let within = join::WATCH_DEADLINE;
     let admission = gate::reader(handle, client, parts, &room, &parameters, within).await?;

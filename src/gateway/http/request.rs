@@ -3,7 +3,7 @@
 
 use crate::{
     gateway::StartAt,
-    room::{DeviceId, Key, Policy, Reason, Rejection, RoomId, Seq, UserId},
+    room::{DeviceId, Key, Millis, Policy, Reason, Rejection, RoomId, Seq, UserId},
     telemetry::trace::{HEADER, Origin},
 };
 use axum::{
@@ -129,9 +129,10 @@ impl Parameters {
             .transpose()
     }
 
-    /// `since` and `history`.
+    /// `since`, `since_at` and `history`.
     pub fn from(&self) -> Result<StartAt, Rejection> {
         let since = self.number("since", "0 to 2^64-1")?.map(Seq);
+        let since_at = self.number("since_at", "0 to 2^64-1")?.map(Millis);
         let history = self
             .number("history", "0 to 500")?
             .unwrap_or(StartAt::default().history);
@@ -140,7 +141,11 @@ impl Parameters {
                 "history must be a whole number from 0 to 500, in digits",
             ));
         }
-        Ok(StartAt { since, history })
+        Ok(StartAt {
+            since,
+            since_at,
+            history,
+        })
     }
 
     /// `before` and `limit`.
@@ -196,13 +201,15 @@ mod tests {
             from("").unwrap(),
             StartAt {
                 since: None,
+                since_at: None,
                 history: 50
             }
         );
         assert_eq!(
-            from("since=18446744073709551615&history=500").unwrap(),
+            from("since=18446744073709551615&since_at=7&history=500").unwrap(),
             StartAt {
                 since: Some(Seq(u64::MAX)),
+                since_at: Some(Millis(7)),
                 history: 500
             }
         );
@@ -210,6 +217,7 @@ mod tests {
             "since=-1",
             "since=18446744073709551616",
             "since=",
+            "since_at=yesterday",
             "history=501",
             "history=-1",
             "history=x",

@@ -461,6 +461,11 @@ impl ReplicaRef {
         }
     }
 
+    /// The event at a place, if it is at hand.
+    pub(super) async fn recent(&self, place: Seq) -> Option<SharedEvent> {
+        self.0.recent(place, 1).await.pop()
+    }
+
     /// How far the replica has the room.
     pub(super) async fn extent(&self) -> Result<Extent, Rejection> {
         loop {

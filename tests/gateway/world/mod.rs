@@ -241,6 +241,7 @@ pub(crate) fn since(user: &str, since: u64, history: u16) -> Join {
     Join {
         from: StartAt {
             since: Some(Seq(since)),
+            since_at: None,
             history,
         },
         ..join(user)

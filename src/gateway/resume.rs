@@ -1,0 +1,45 @@
+//! Whether a client goes on where it was. A seq does not say which event has it: a room may have been
+//! removed and made anew, an older store put back. When the event was stored says it.
+
+use super::{
+    core::Core,
+    join::StartAt,
+    replica::{Extent, ReplicaRef},
+};
+use crate::{
+    room::{Millis, Seq},
+    wire::SharedEvent,
+};
+
+/// Whether all that follows the place that a client has named follows what it has.
+pub(super) async fn goes_on(
+    core: &Core,
+    claim: &ReplicaRef,
+    from: StartAt,
+    extent: Extent,
+) -> bool {
+    let is_there = |since: &Seq| {
+        *since <= extent.head
+            && since.next() >= extent.purged
+            && core.losses.continues(claim.room(), *since)
+    };
+    match (from.since.filter(is_there), from.since_at) {
+        (None, _) => false,
+        (Some(Seq::ZERO), _) | (Some(_), None) => true,
+        // What is not there any more, or cannot be read now, proves nothing.
+        (Some(since), Some(at)) => {
+            let stored = stored_at(core, claim, since).await;
+            stored.is_none_or(|stored| stored == at)
+        }
+    }
+}
+
+/// When the event at a place was stored, if it is there.
+async fn stored_at(core: &Core, claim: &ReplicaRef, place: Seq) -> Option<Millis> {
+    let at = |shared: &SharedEvent| (shared.event().seq == place).then(|| shared.event().at);
+    if let Some(recent) = claim.recent(place).await.as_ref().and_then(at) {
+        return Some(recent);
+    }
+    let page = core.history_cache.read(claim.room(), place, place).await;
+    page.ok()?.events.first().and_then(at)
+}
