@@ -14,7 +14,7 @@ use safe_chat::{
 use serde_json::json;
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -529,4 +529,61 @@ async fn messages_that_a_bus_forgot_come_in_their_order() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     world.own().await;
     assert_eq!(texts(&harry.events(41).await), wanted);
+}
+
+/// Loses one event to a connection, whose readings take long from then on.
+#[derive(Default)]
+struct SlowReads {
+    of: OnceLock<ConnectionId>,
+    lost: AtomicBool,
+    count: AtomicU64,
+}
+
+impl SlowReads {
+    fn is_of(&self, connection: ConnectionId) -> bool {
+        self.of.get() == Some(&connection)
+    }
+}
+
+impl Faults for SlowReads {
+    fn call(&self, connection: ConnectionId, op: Op) -> Fate {
+        let is_slow = op == Op::Stored && self.is_of(connection);
+        self.count.fetch_add(u64::from(is_slow), Relaxed);
+        Fate {
+            before: Duration::from_secs(if is_slow { 3 } else { 0 }),
+            ..Fate::default()
+        }
+    }
+
+    fn delivery(&self, connection: ConnectionId, what: Delivered) -> Passage {
+        let is_first =
+            what == Delivered::Event && self.is_of(connection) && !self.lost.swap(true, Relaxed);
+        Passage {
+            copies: usize::from(!is_first),
+            ..Passage::default()
+        }
+    }
+}
+
+/// A page takes longer than it takes until the owner says again how far the room goes.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_reads_slowly_hears_what_came_meanwhile() {
+    let slow = Arc::new(SlowReads::default());
+    let mut world = World::on_bus_with(slow.clone()).await;
+    let (one, two) = (world.gateway(), world.gateway());
+    let (mut harry, mut charly) = (
+        one.join(join("harry")).await,
+        two.join(join("charly")).await,
+    );
+    slow.of.set(two.bus.connection()).unwrap();
+    for n in 0..100 {
+        harry.send(&format!("m{n}"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    dense(&charly.events(102).await, 1, 102);
+    let reads = slow.count.load(Relaxed);
+    assert!(
+        (1..=2).contains(&reads),
+        "what is heard is not read: {reads}"
+    );
 }

@@ -19,12 +19,16 @@ use crate::{
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use std::{
     collections::BTreeSet,
+    future::ready,
     sync::{
         Arc,
         atomic::Ordering::{Relaxed, Release},
     },
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, sleep_until},
+};
 
 mod anew;
 mod before;
@@ -134,9 +138,13 @@ pub(super) async fn live(
 impl Generation<'_> {
     async fn run(&mut self, inbox: &mut Inbox, mut live: BoxStream<'static, Live>) -> Ended {
         let mut work: Option<BoxFuture<'static, Found>> = None;
+        // What came while something was found out is heard before anything else is looked for: it
+        // is most of what seems to be missing, and where reading is slow each look would find
+        // something more, for ever, while the subscription fills.
+        let mut is_heard = true;
         loop {
             self.let_in();
-            if work.is_none() {
+            if work.is_none() && is_heard {
                 work = self.next_work();
             }
             let overdue = self.overdue;
@@ -148,9 +156,14 @@ impl Generation<'_> {
                 Some(message) = inbox.recv() => self.message(message),
                 Some(found) = async { Some(work.as_mut()?.await) } => {
                     work = None;
+                    is_heard = false;
                     self.found(found)
                 }
-                heard = live.next(), if work.is_none() && !is_late => self.heard(heard),
+                heard = unconstrained(live.next()), if work.is_none() && !is_late => self.heard(heard),
+                () = ready(()), if !is_heard => {
+                    is_heard = true; // Nothing more is there now.
+                    Ok(())
+                }
                 // Until then what is not heard yet waits in its subscription.
                 () = self.subscribers.caught_up(), if is_late => Ok(()),
                 () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() && work.is_none() => Ok(()),
