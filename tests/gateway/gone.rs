@@ -143,7 +143,7 @@ async fn who_watched_a_room_that_was_gone_is_reset_when_only_its_owner_says_so()
         let _owner = owner(&world, clock).await;
         let (one, two, stays) = removed(&mut world).await;
         world.hub.cut(two.bus.connection());
-        let mut harry = match is_anew {
+        let harry = match is_anew {
             true => Some(one.join(join("harry")).await),
             false => None,
         };
@@ -151,9 +151,10 @@ async fn who_watched_a_room_that_was_gone_is_reset_when_only_its_owner_says_so()
         let ends = timeout(ANSWERED, told(&stays, "joined")).await;
         assert_eq!(ends.expect("it ends at once"), None, "{is_anew}");
         let back = watch(&two, 6).await;
-        if harry.is_none() {
-            harry = Some(one.join(join("harry")).await);
-        }
+        let _harry = match harry {
+            Some(harry) => harry,
+            None => one.join(join("harry")).await,
+        };
         let anew = told(&back, "joined").await.expect("the room as it is");
         assert!(anew.contains("event: reset"), "{anew}");
     }
