@@ -241,6 +241,27 @@ fn a_reset_to_an_empty_room_is_caught_up_with_at_once() {
     assert_eq!(sent(&effects), ["m1"]);
 }
 
+/// What the server compares with the event that has the place then.
+#[test]
+fn it_goes_on_behind_an_event_that_it_was_told_and_says_when_that_was() {
+    let mut bench = Bench::live();
+    let at = |bench: &Bench| {
+        (
+            bench.session.resume_after(),
+            bench.session.resume_after_at(),
+        )
+    };
+    let mut frame = event(2, "charly", None);
+    if let ServerFrame::Event(event) = &mut frame {
+        event.at = 200;
+    }
+    bench.take(frame);
+    assert_eq!(at(&bench), (Some(2), Some(200)));
+    let reason = "gone".into();
+    bench.take(ServerFrame::Reset { seq: 9, reason });
+    assert_eq!(at(&bench), (Some(8), None));
+}
+
 #[test]
 fn without_history_the_next_event_is_the_one_after_the_head() {
     let mut bench = Bench::new(Options {
