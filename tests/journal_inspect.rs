@@ -241,6 +241,19 @@ async fn a_room_that_was_removed_is_not_damaged() {
     assert_eq!(lines(&memory, false).await, [removed]);
 }
 
+/// As an owner leaves it that has lost all of it and goes on.
+#[tokio::test]
+async fn a_room_of_which_nothing_but_a_snapshot_is_left_has_a_hole_and_says_so() {
+    let memory = Database::new(Partitions::new(10)).connect(shards());
+    fill(&memory).await;
+    memory.store().trim(&room(), Seq(4)).await.unwrap();
+    let report = verify(&memory, &room()).await.unwrap();
+    assert_eq!(report.holes.len(), 1, "{report}");
+    let told = report.to_string();
+    let told = told.contains("holes: nothing of these places is stored. The room");
+    assert!(told, "{report}");
+}
+
 /// A journal that was put back from a backup, and what a later time still had of it.
 #[tokio::test]
 async fn what_lies_below_a_purge_or_a_trim_that_is_told_behind_it_is_no_hole() {

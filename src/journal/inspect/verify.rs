@@ -129,7 +129,10 @@ impl fmt::Display for Report {
                  history say `missing`, no place is given again. Only a backup has what is gone, \
                  and it can be put back while no node runs. `safe-chat doctor` says what makes the \
                  store lose events",
-                self.lost_how
+                match self.lost_how {
+                    "" => "nothing of these places is stored",
+                    how => how,
+                }
             )?;
         }
         for problem in &self.problems {
