@@ -20,7 +20,6 @@ use crate::{
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
 };
-use seal::Handshake;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -295,15 +294,12 @@ impl Session {
 
     /// Refuses what the room cannot take.
     fn check_content(&self, message: &Message) -> Result<(), Rejection> {
-        if let Body::Handshake(bytes) = &message.body {
+        if let Body::Handshake(_) = &message.body {
             self.admitted.check(Right::Write)?;
             self.core.check_policies()?;
-            if let Ok(Handshake::Devices(_)) = Handshake::decode(bytes) {
-                self.core.check_lists()?;
-            }
         }
-        let (from, id) = (&self.user, message.id.as_ref());
-        self.claim.check_content(&message.body, from, id)
+        let by = (&self.user, message.id.as_ref());
+        self.claim.check_content(&self.core, &message.body, by)
     }
 
     fn question(&mut self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {
