@@ -55,6 +55,8 @@ pub struct Status {
     pub is_live: bool,
     /// Messages that are neither journaled nor finally rejected.
     pub undecided: usize,
+    /// Since when the server owes an answer over this connection.
+    pub unanswered_since: Option<Instant>,
     /// The last place of the room that was told.
     pub seq: Option<u64>,
     /// Why there was no connection last.

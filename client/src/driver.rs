@@ -8,7 +8,7 @@ use crate::{
     close::Lost,
     codec::Codec,
     connection::{Connection, Dial, Silence, Socket},
-    frame::{ClientFrame, ServerFrame},
+    frame::{ClientFrame, ServerFrame, Welcome},
     message::End,
     notice::Notice,
     schedule::{Next, Schedule},
@@ -95,6 +95,7 @@ impl Driver {
             link: LinkStatus::Connecting,
             is_live: false,
             undecided: 0,
+            unanswered_since: None,
             seq: session.resume_after(),
             trouble: None,
             end: None,
@@ -223,7 +224,11 @@ impl Driver {
             Turn::NotOpened(lost) | Turn::Frame(Err(lost)) => self.lost(lost)?,
             Turn::Renewed(token) => return self.renew(token).await,
             Turn::Frame(Ok((raw, frame))) => {
-                if matches!(frame, ServerFrame::Welcome(_)) {
+                if let ServerFrame::Welcome(welcome) = &frame {
+                    if let Some(why) = self.is_elsewhere(welcome) {
+                        let effects = self.lost(Lost::Broken(why))?;
+                        return self.perform(effects).await;
+                    }
                     self.status.send_modify(|status| status.was_welcome = true);
                 }
                 if matches!(frame, ServerFrame::Expiring { .. }) {
@@ -243,6 +248,20 @@ impl Driver {
             }
         };
         self.perform(effects).await
+    }
+
+    /// Why a welcome is none: it is to another room, or as somebody else, than was asked for. The
+    /// text protocol does not say which.
+    fn is_elsewhere(&self, welcome: &Welcome) -> Option<String> {
+        let (room, user) = (&self.dial.room, &self.dial.user);
+        let is_other = |said: &String, asked: &String| !said.is_empty() && said != asked;
+        (is_other(&welcome.room, room) || is_other(&welcome.user, user)).then(|| {
+            format!(
+                "{}: the server lets this client into the room {:?} as {:?}, and {room} as {user} \
+                 was asked for",
+                self.dial.gateway, welcome.room, welcome.user
+            )
+        })
     }
 
     /// Answers a challenge.
@@ -388,11 +407,13 @@ impl Driver {
         };
         let (is_live, undecided) = (self.session.is_live(), self.session.undecided());
         let seq = self.session.resume_after();
+        let unanswered = self.session.unanswered_since().map(Instant::from_std);
         self.status.send_if_modified(|status| {
-            let before = (status.link, status.is_live, status.undecided, status.seq);
+            let before = status.clone();
             (status.link, status.is_live) = (link, is_live);
             (status.undecided, status.seq) = (undecided, seq);
-            before != (link, is_live, undecided, seq)
+            status.unanswered_since = unanswered;
+            *status != before
         });
     }
 }

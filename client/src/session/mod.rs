@@ -32,6 +32,9 @@ pub enum Resend {
     AtOnce,
 }
 
+/// How long a question waits that is not bounded otherwise.
+pub const QUESTION: Duration = Duration::from_secs(60);
+
 /// How a session behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -47,7 +50,8 @@ pub struct Options {
     pub resend: Resend,
     /// How often a message is sent again that is rejected with `retry_after_ms`.
     pub retries: u32,
-    /// How long a message or a question may wait for its answer; `None`: for ever.
+    /// How long a message or a question may wait for its answer; `None`: a message for ever, a
+    /// question [`QUESTION`].
     pub answer_within: Option<Duration>,
 }
 
@@ -111,7 +115,8 @@ enum Phase {
 struct Query {
     id: String,
     frame: ClientFrame,
-    deadline: Option<Instant>,
+    asked: Instant,
+    deadline: Instant,
 }
 
 /// See the module.
@@ -162,6 +167,12 @@ impl Session {
         self.outbox.len()
     }
 
+    /// Since when the server owes an answer over this connection.
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        let asked = self.queries.iter().map(|query| query.asked);
+        asked.chain(self.outbox.unanswered_since()).min()
+    }
+
     /// A new message.
     ///
     /// # Errors
@@ -182,11 +193,13 @@ impl Session {
             unreachable!("a proof is no question")
         };
         let id = id.clone();
-        let deadline = self.options.answer_within.map(|within| now + within);
+        let within = self.options.answer_within.unwrap_or(QUESTION);
+        let (asked, deadline) = (now, now + within);
         let send = (self.phase != Phase::Away).then(|| Effect::Send(frame.clone()));
         self.queries.push(Query {
             id,
             frame,
+            asked,
             deadline,
         });
         send.into_iter().collect()
@@ -212,7 +225,7 @@ impl Session {
 
     /// When [`Self::wake`] has something to do.
     pub fn next_wake(&self) -> Option<Instant> {
-        let queries = self.queries.iter().filter_map(|query| query.deadline).min();
+        let queries = self.queries.iter().map(|query| query.deadline).min();
         [self.outbox.next_wake(self.can_send()), queries]
             .into_iter()
             .flatten()
@@ -222,7 +235,10 @@ impl Session {
     /// Does what is due: retries, second sendings, deadlines.
     pub fn wake(&mut self, now: Instant) -> Vec<Effect> {
         let mut effects = self.outbox.wake(self.can_send(), now);
-        let late = |query: &mut Query| query.deadline.is_some_and(|deadline| deadline <= now);
+        if effects.iter().any(|it| matches!(it, Effect::Leave(_))) {
+            self.phase = Phase::Away;
+        }
+        let late = |query: &mut Query| query.deadline <= now;
         effects.extend(
             self.queries
                 .extract_if(.., late)
@@ -289,6 +305,7 @@ impl Session {
             Some(head) => Phase::Lost(head),
         };
         let mut effects = vec![Effect::Tell(Notice::Connected { welcome, resumed })];
+        self.queries.iter_mut().for_each(|query| query.asked = now);
         effects.extend(
             self.queries
                 .iter()

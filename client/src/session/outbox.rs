@@ -16,12 +16,17 @@ use std::{
 /// How long a message may be neither answered nor accepted before it is sent again, over a
 /// connection that seems to live.
 const UNANSWERED: Duration = Duration::from_secs(15);
+/// How long one may be neither, also sent twice, before the connection is given up: a gateway says
+/// within seconds that it has stored a message, or why not.
+const MUTE: Duration = UNANSWERED.saturating_mul(2);
 
 #[derive(Debug)]
 struct Pending {
     message: Message,
     /// When it was sent over this connection.
     sent: Option<Instant>,
+    /// The first time.
+    first: Option<Instant>,
     accepted: bool,
     tries: u32,
     deadline: Option<Instant>,
@@ -54,6 +59,11 @@ impl Outbox {
         self.pending.len()
     }
 
+    /// Since when the first one waits for an answer over this connection.
+    pub(super) fn unanswered_since(&self) -> Option<Instant> {
+        self.pending.iter().filter_map(|it| it.first).min()
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.paused.is_some()
     }
@@ -69,6 +79,7 @@ impl Outbox {
         self.pending.push_back(Pending {
             message,
             sent: None,
+            first: None,
             accepted: false,
             tries: 0,
             deadline: self.answer_within.map(|within| now + within),
@@ -86,7 +97,7 @@ impl Outbox {
             }
         }
         for pending in &mut self.pending {
-            (pending.sent, pending.accepted) = (None, false);
+            (pending.sent, pending.first, pending.accepted) = (None, None, false);
         }
         effects
     }
@@ -120,6 +131,13 @@ impl Outbox {
             .map(|it| failed(it, SendError::Unanswered))
             .collect();
         if can_send && self.protocol.has_ids() {
+            let is_mute =
+                |it: &Pending| !it.accepted && it.first.is_some_and(|first| first + MUTE <= now);
+            if self.pending.iter().any(is_mute) {
+                effects.extend(self.disconnected());
+                effects.push(Effect::Leave("the server does not answer what was sent"));
+                return effects;
+            }
             for pending in &mut self.pending {
                 let due = pending.sent.is_some_and(|sent| sent + UNANSWERED <= now);
                 if due && !pending.accepted {
@@ -208,7 +226,7 @@ impl Outbox {
         let left = reason == "not_member" && delay.is_none();
         if pending.tries < self.retries && (left || delay.is_some()) {
             pending.tries += 1;
-            (pending.sent, pending.accepted) = (None, false);
+            (pending.sent, pending.first, pending.accepted) = (None, None, false);
             self.paused = delay.map(|delay| now + delay).or(self.paused);
             return if left {
                 vec![Effect::Leave("not a member any more")]
@@ -227,7 +245,7 @@ impl Outbox {
 
 impl Pending {
     fn send(&mut self, now: Instant) -> Effect {
-        self.sent = Some(now);
+        (self.sent, self.first) = (Some(now), self.first.or(Some(now)));
         let Message { id, to, content } = self.message.clone();
         Effect::Send(ClientFrame::Send { id, to, content })
     }

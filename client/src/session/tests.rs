@@ -432,3 +432,45 @@ fn over_text_nothing_is_sent_twice() {
     assert_eq!(refused, Err(SendError::NotInThisProtocol));
     assert!(matches!(Message::from("x").content, Content::Text(_)));
 }
+
+#[test]
+fn a_server_that_answers_nothing_is_left_after_a_while_and_it_is_known_since_when() {
+    let mut now = Instant::now();
+    let options = Options {
+        history: 0,
+        answer_within: None,
+        ..options(Protocol::Json)
+    };
+    let (mut session, start) = (Session::new(options), now);
+    session.take(welcome(0, true), false, now);
+    assert_eq!(session.unanswered_since(), None);
+    let first = session
+        .say(Message::text("Hello").with_id("m1"), now)
+        .unwrap();
+    assert_eq!(sent(&first), ["m1"]);
+    assert_eq!(session.unanswered_since(), Some(start));
+    let mut again = 0;
+    let left = loop {
+        now = session.next_wake().unwrap();
+        let effects = session.wake(now);
+        again += sent(&effects).len();
+        if effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Leave(_)))
+        {
+            break now;
+        }
+    };
+    assert_eq!((left - start, again), (Duration::from_secs(30), 1));
+    // Over the next connection it goes once more, and one that is stored waits as long as it has to.
+    let effects = session.take(welcome(0, true), false, now);
+    assert_eq!(sent(&effects), ["m1"]);
+    let accepted = ServerFrame::Accepted { id: "m1".into() };
+    session.take(accepted, false, now);
+    assert_eq!(session.unanswered_since(), Some(now));
+    let later = now + Duration::from_secs(50);
+    let leaves = |effect: &Effect| matches!(effect, Effect::Leave(_));
+    assert!(!session.wake(later).iter().any(leaves));
+    session.take(journaled("m1", 1, false), false, later);
+    assert_eq!(session.unanswered_since(), None);
+}
