@@ -13,6 +13,7 @@ const WAITS = {
   not_in: "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:",
   revoked: "You have revoked this device in this room, at another device of yours: it reads and says nothing here any more, until a device of yours that is in allows it again. If that was not you, your key is in other hands.",
   shut: ({ why }) => `You are not in the group of this room. It is open, but takes in nobody by themselves now${why ? `: ${why}` : ""}. This device tries it again every 10 minutes, by itself; somebody who is in can let you in at once, with your name and key.`,
+  in_vain: ({ why }) => `You are not in the group of this room, though this device tries: ${why}. It hides something, or is not in order: ask whoever runs it, and the others by another way. This device goes on trying by itself.`,
   not_founded: "Whoever made this room has not made its group yet. This device waits for that, and makes it when nobody has for some minutes.",
 };
 
@@ -86,7 +87,7 @@ export class Group {
     $("group-copy").hidden = Boolean(question) || hasLeft || !["not_in", "shut"].includes(waits);
     $("group-agree").hidden = !question;
     $("group-forget").hidden = !question?.left && !hasLeft;
-    if (waits) $("group-notice-text").textContent = waits === "shut" ? WAITS.shut(sealed.state) : WAITS[waits];
+    if (waits) $("group-notice-text").textContent = typeof WAITS[waits] === "function" ? WAITS[waits](sealed.state) : WAITS[waits];
     if (hasLeft) $("group-notice-text").textContent = "You have left the group of this room. This browser keeps what it has read here, until you have it forget that. To come back, load the page again.";
     if (question) {
       $("group-notice-text").textContent = asks(question);

@@ -9,6 +9,11 @@ export const HISTORY = 50;
 const SHOWN = new Set(["text", "sealed", "handshake", "joined", "left", "unpinned", "purged", "erased", "unencrypted"]);
 export const isMessage = (event) => event.kind === "text" || event.kind === "sealed";
 
+/** Of what no member has said, many in a row are one, with their number: a service could show them without end. */
+function counted(first, { seq, from }) {
+  Object.assign(first, { seq, from, count: (first.count ?? 1) + 1 });
+}
+
 /** The events of the room that we hold: one stretch without gaps, first..last. */
 export class Journal {
   constructor() {
@@ -54,7 +59,9 @@ export class Journal {
       this.more = event.seq > 1;
     }
     this.last = event.seq;
-    if (SHOWN.has(event.kind)) this.events.push(event);
+    const before = this.events.at(-1);
+    if (event.kind === "unencrypted" && before?.kind === "unencrypted") counted(before, event);
+    else if (SHOWN.has(event.kind)) this.events.push(event);
     else this.unknown += 1;
     return "next";
   }
@@ -67,8 +74,12 @@ export class Journal {
     const earlier = events.filter((event) => event.seq < this.first);
     this.more = more;
     if (!earlier.length) return 0;
-    const shown = earlier.filter((event) => SHOWN.has(event.kind));
-    this.unknown += earlier.length - shown.length;
+    const known = earlier.filter((event) => SHOWN.has(event.kind)), shown = [];
+    this.unknown += earlier.length - known.length;
+    for (const event of known) {
+      if (event.kind === "unencrypted" && shown.at(-1)?.kind === "unencrypted") counted(shown.at(-1), event);
+      else shown.push(event);
+    }
     const { seq, at } = earlier.at(-1), last = this.first - 1;
     if (seq < last) shown.push({ kind: "hole", seq: last, at, from: "", count: last - seq });
     this.first = earlier[0].seq;

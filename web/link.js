@@ -101,6 +101,10 @@ export class Link {
     nameAll(frame);
     if (frame.type === "challenge") return this.prove(this.socket, frame.nonce);
     if (frame.type === "welcome") {
+      const { room, user } = this.who;
+      if ((frame.room && frame.room !== room) || (frame.user && frame.user !== user)) {
+        return this.restart(`The service let this page into another room, or as somebody else, than #${room} as ${user}: nothing of it is taken.`);
+      }
       this.welcomeAt = performance.now();
       this.everWelcome = true;
       this.refusedTokens = 0;

@@ -63,6 +63,7 @@ function changed({ how, by, joined, left }, me) {
     case "back": return isOwn ? `you came back${meanwhile(others, left)}` : `${who} came back`;
     case "let_in": return `${who} let you in, to ${holdersOf(joined.filter((one) => one.pub !== me))}`;
     case "let_in_again": return `${who} let you in again${meanwhile(joined.filter((one) => one.pub !== me), left)}`;
+    case "gone": return `${holdersOf(left)} went by ${left.length === 1 ? "itself" : "themselves"}`;
     default: return commit(who, by, joined, left);
   }
 }

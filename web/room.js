@@ -15,6 +15,9 @@ const EARLIER = 100;             // events of one step back
 const UNANSWERED_MS = 15_000;    // a message without any answer is sent again, with its id
 const AUTO_RETRIES = 30;         // of a message rejected with retry_after_ms; outlasts a takeover
 
+/** Why the group takes nothing that is said here. */
+const REFUSED = { bad_credential: "this device does not count in this room any more. A device of yours that is in can let it in again" };
+
 export class Room {
   /**
    * `who`: { room, user, key, device }. Calls back onWelcome(), onState(state, detail),
@@ -64,7 +67,8 @@ export class Room {
       changed: () => this.group?.show(),
       note: (text) => this.group?.say(text),
       latest: (count) => this.journal.events.filter((event) => event.kind === "sealed" && event.text !== undefined).slice(-count),
-      refused: (message, reason) => this.change(message.id, { state: "rejected", reason, message: "" }),
+      refused: (message, reason) => this.change(message.id, { state: "rejected", reason, message: REFUSED[reason] ?? "" }),
+      unseen: (message, seq) => this.unseen(message, seq),
       failed: (why, overtaken) => this.link.stop({ why, action: overtaken ? "Use it here" : "Join again" }),
     }, this.outbox);
   }
@@ -166,6 +170,7 @@ export class Room {
     if (event.kind === "erased") this.erased(event.from, event.seq);
     if (event.seq > this.facts.seq) this.trackMember(event);
     if (event.from === this.who.user && event.id && this.outbox.remove(event.id)) this.pending.drop(event.id);
+    if (event.kind === "unencrypted") this.stale = true;   // it may be one more of a row that is there
     if (isMessage(event) && event.from !== this.who.user && event.seq > this.firstHead) this.screen.countUnread();
     if (this.journal.isFull()) {
       this.journal.shrink();
@@ -220,6 +225,13 @@ export class Room {
     this.schedule();
   }
 
+  /** The service says that a message is in the room, and does not show it there. */
+  unseen(message, seq) {
+    const why = `the service says that this is in the room as #${seq}, and does not show it there. Others may not have it`;
+    this.outbox.change(message.id, { state: "rejected", reason: "unseen", message: why });
+    this.pending.show(message);
+  }
+
   change(id, change) {
     const message = this.outbox.messages.get(id);
     if (!message || message.state === "journaled") return;
@@ -229,7 +241,8 @@ export class Room {
 
   journaled({ id, seq }) {
     if (this.sealed?.journaled(id, seq)) return;
-    const cameBack = seq <= this.journal.last;
+    // In a sealed room the device says whether it is what came back.
+    const cameBack = seq <= this.journal.last && !this.sealed;
     if (!cameBack) return this.change(id, { state: "journaled", seq });
     if (this.outbox.remove(id)) this.drop(id);
   }

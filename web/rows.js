@@ -133,8 +133,10 @@ function holeRow({ seq, count }) {
 }
 
 /** In a sealed room. */
-function unencryptedRow({ seq, from }) {
-  const said = `#${seq}: the service shows something unencrypted as from ${from}. It is not from a member.`;
+function unencryptedRow({ seq, from, count = 1 }) {
+  const said = count > 1
+    ? `Up to #${seq}: the service shows ${count} unencrypted events, the last as from ${from}. They are not from members.`
+    : `#${seq}: the service shows something unencrypted as from ${from}. It is not from a member.`;
   return make("p", { className: "quiet group" }, make("span", { className: "warning" }, said));
 }
 

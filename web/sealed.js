@@ -8,7 +8,7 @@
 
 import { Alone } from "./alone.js";
 import { Asks } from "./asks.js";
-import { duration, fromBase64url, randomId } from "./tools.js";
+import { duration, fromBase64url, plural, randomId } from "./tools.js";
 import { Overtaken, Vault } from "./vault.js";
 import { wasm } from "./wasm.js";
 
@@ -108,7 +108,7 @@ export class Sealed {
 
   /**
    * Calls took(event), transmit(frame), isOpen(), resume(), changed(), note(text), update(seq),
-   * refused(message, reason), latest(count), failed(why, overtaken).
+   * refused(message, reason), unseen(message, seq), latest(count), failed(why, overtaken).
    */
   start(calls, outbox) {
     Object.assign(this, { calls, outbox });
@@ -515,6 +515,12 @@ export class Sealed {
     switch (effect.what) {
       case "not_in": case "revoked": case "not_founded": this.state.waits = effect.what; return;
       case "shut": Object.assign(this.state, { waits: "shut", why: this.why }); return;
+      case "in_vain":
+        if (this.state.isIn) return this.calls.note(`${effect.why}. It hides something, or is not in order: ask whoever runs it, and the others by another way. This device goes on trying.`);
+        Object.assign(this.state, { waits: "in_vain", why: effect.why });
+        return;
+      case "unseen": return this.unseen(effect);
+      case "missed": return this.calls.note(`${plural(effect.count, "message")} of while this device was out of the group cannot be read by it: ask the others for what was said.`);
       case "ask": this.state.question = effect; this.state.waits = false; return;
       case "refused": return this.refused(effect);
       case "odd": return this.calls.note(effect.at ? `#${effect.at}: ${effect.why}` : effect.why);
@@ -523,6 +529,14 @@ export class Sealed {
         if (effect.what === "changed") this.letIn(effect);
         if (effect.at) this.calls.update(effect.at);
     }
+  }
+
+  /** What the service says is in the room, and does not show there. */
+  unseen({ place, text }) {
+    const of = (one) => one.frame && one.state !== "rejected" && one.text === text;
+    const message = text === null ? null : [...this.outbox.messages.values()].find(of);
+    if (message) return this.calls.unseen(message, place);
+    return this.calls.note(`The service says that ${text === null ? "a change of yours, or what you shared," : `“${text}”`} is in the room as #${place}, and does not show it there: it may not count. Look who is in, and do it again.`);
   }
 
   refused({ text, reason }) {

@@ -51,6 +51,19 @@ it("says which event it goes on behind, if it holds that", () => {
   }
 });
 
+it("takes no welcome to another room, or as somebody else", () => {
+  for (const other of [{ room: "bbb", user: "harry" }, { room: "aaa", user: "kim" }]) {
+    const frames = [];
+    link.onFrame = (frame) => frames.push(frame);
+    link.connect();
+    const socket = sockets.last;
+    socket.says({ type: "welcome", seq: 1, members: [], ...other });
+    assert.deepEqual([frames, link.isOpen(), states.at(-1).state], [[], false, "waiting"]);
+    assert.match(states.at(-1).why, /another room/);
+    assert.equal(socket.closed, 1005);
+  }
+});
+
 it("takes no text for a name", () => {
   const frames = [];
   link.onFrame = (frame) => frames.push(frame);

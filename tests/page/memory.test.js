@@ -187,6 +187,22 @@ it("a hole in the history is shown as one, and what is below it as well", () => 
   assert.equal(journal.takeEarlier([], false), 0);
 });
 
+it("many unencrypted events of a sealed room are one row, with their number", () => {
+  const journal = new Journal();
+  const event = (seq, kind, from) => ({ seq, kind, from, at: seq });
+  const forged = (seqs) => seqs.map((seq) => event(seq, "unencrypted", `kim${seq}`));
+  journal.take(event(10, "sealed", "kim"));
+  for (const one of forged([11, 12, 13])) assert.equal(journal.take(one), "next");
+  journal.take(event(14, "sealed", "kim"));
+  journal.take(forged([15])[0]);
+  const rows = () => journal.events.map(({ seq, kind, from, count }) => [seq, kind, from, count]);
+  const after = [[10, "sealed", "kim", undefined], [13, "unencrypted", "kim13", 3], [14, "sealed", "kim", undefined], [15, "unencrypted", "kim15", undefined]];
+  assert.deepEqual(rows(), after);
+  assert.equal(journal.takeEarlier([event(7, "joined", "kim"), ...forged([8, 9])], true), 2);
+  assert.deepEqual(rows(), [[7, "joined", "kim", undefined], [9, "unencrypted", "kim9", 2], ...after]);
+  assert.deepEqual([journal.first, journal.last], [7, 15]);
+});
+
 it("what was before a purge is forgotten, and nobody asks for it again", () => {
   const journal = new Journal();
   for (let seq = 5; seq <= 7; seq++) journal.take({ seq, kind: "text", from: "charly", at: seq });
