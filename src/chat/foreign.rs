@@ -1,7 +1,13 @@
 //! Text from elsewhere, as a person may see it: a service, or whoever speaks through it, can write
 //! what it likes in the place of a name or a reason.
 
+use chrono::{DateTime, Local, Utc};
 use std::fmt::Write as _;
+
+/// Milliseconds since 1970 before which no room was.
+const OLDEST: u64 = 1_577_836_800_000;
+/// Milliseconds by which a clock may be ahead.
+const AHEAD: u64 = 24 * 60 * 60 * 1000;
 
 /// Letters of a name, at most; contract with clients.
 pub(super) const LONGEST_NAME: usize = 64;
@@ -17,6 +23,15 @@ pub(super) fn named(name: &str) -> &str {
         true => name,
         false => "(no name)",
     }
+}
+
+/// When something was said, unless a service gives a time that cannot be.
+pub(super) fn time_of(at: u64) -> Option<DateTime<Local>> {
+    let latest = u64::try_from(Utc::now().timestamp_millis()).ok()? + AHEAD;
+    let at = i64::try_from(at)
+        .ok()
+        .filter(|_| (OLDEST..=latest).contains(&at))?;
+    Some(DateTime::from_timestamp_millis(at)?.with_timezone(&Local))
 }
 
 /// Names, and how many more there are.
@@ -84,6 +99,28 @@ fn is_blank(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_cannot_be_is_none() {
+        let now = Utc::now().timestamp_millis() as u64;
+        let year_50000 = 1_515_700_000_000_000;
+        for at in [
+            0,
+            1,
+            OLDEST - 1,
+            now + 2 * AHEAD,
+            year_50000,
+            u64::MAX,
+            -5_i64 as u64,
+        ] {
+            assert_eq!(time_of(at), None, "{at}");
+        }
+        assert!(
+            [OLDEST, now, now + AHEAD / 2]
+                .into_iter()
+                .all(|at| time_of(at).is_some())
+        );
+    }
 
     #[test]
     fn text_in_the_place_of_a_name_is_no_message() {

@@ -3,6 +3,7 @@
 use super::{
     Answer, Chat,
     command::Command,
+    repeats::Repeats,
     sealed::{Found, Sealed, Task},
     stay::Next,
     view::Line,
@@ -59,15 +60,7 @@ impl Chat {
                         Outgoing::Sealed(bytes) => Message::sealed(bytes),
                         Outgoing::Handshake(bytes) => Message::handshake(bytes),
                     };
-                    let sending = self.client.submit(message).await;
-                    let sent = async move {
-                        let outcome = match sending {
-                            Ok(sending) => sending.await,
-                            Err(error) => Err(error),
-                        };
-                        Answer::Sent(number, outcome)
-                    };
-                    self.answers.push(Box::pin(sent));
+                    self.submit(number, message).await;
                 }
                 Task::Ask(asked) => self.answers.push(Box::pin(asked.map(Answer::Found))),
                 Task::Resume(seq) => {
@@ -76,9 +69,30 @@ impl Chat {
                 }
                 Task::Event(event) => self.show(&Line::Event(event))?,
                 Task::Note(text) => self.note(&text)?,
+                Task::NotSent(text) => {
+                    self.refused += 1;
+                    self.note(&text)?;
+                }
+                Task::Waits(text, is_long) if is_long || self.console.is_terminal() => {
+                    self.note(&text)?;
+                }
+                Task::Waits(..) => {}
             }
         }
         Ok(())
+    }
+
+    /// Sends something of a sealed room; what becomes of it comes back under the number.
+    async fn submit(&mut self, number: u64, message: Message) {
+        let sending = self.client.submit(message.clone()).await;
+        let sent = async move {
+            let outcome = match sending {
+                Ok(sending) => sending.await,
+                Err(error) => Err(error),
+            };
+            Answer::Sent(number, message, outcome)
+        };
+        self.answers.push(Box::pin(sent));
     }
 
     /// Ends when the user has left the group.
@@ -111,6 +125,12 @@ impl Chat {
             }
             Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),
             Notice::Event(event) => sealed.event(event),
+            // Nothing is missing.
+            Notice::Reset { seq, .. }
+                if self.room.read().or(sealed.since()) == Some(seq.saturating_sub(1)) =>
+            {
+                Ok(Vec::new())
+            }
             Notice::Reset { .. } => sealed.missed(),
             _ => Ok(Vec::new()),
         }
@@ -120,12 +140,18 @@ impl Chat {
     pub(super) async fn sent(
         &mut self,
         number: u64,
+        message: Message,
         outcome: Result<Receipt, SendError>,
     ) -> Result<()> {
         let answer = match outcome {
             Ok(receipt) => Ok(receipt.seq),
             Err(SendError::Rejected { reason, message }) => Err((reason, message)),
-            // Begun anew, or over.
+            // The room is read again, by another client: it goes once more, under its id. If it is
+            // all over, the last notice says so.
+            Err(SendError::Ended) if self.client.status().end.is_none() => {
+                self.submit(number, message).await;
+                return Ok(());
+            }
             Err(_) => return Ok(()),
         };
         let answered = |sealed: &mut Sealed| sealed.answered(number, answer);
@@ -142,7 +168,7 @@ impl Chat {
 
     /// Time goes on.
     pub(super) async fn tick(&mut self) -> Result<()> {
-        if let Some(told) = self.unencrypted.tick() {
+        for told in self.counted().map(Repeats::tick).into_iter().flatten() {
             self.note(&told)?;
         }
         let tasks = self.sealed.as_mut().map_or(Ok(Vec::new()), Sealed::tick)?;

@@ -35,7 +35,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use safe_chat_client::{
     Client, ConnectError, End, Gateway, Link, Message, Notice, Page, Policy, QueryError, Receipt,
-    SendError, Tls,
+    SendError, Silence, Tls,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -46,7 +46,7 @@ use command::Command;
 use console::{Console, Input};
 use key::Own;
 use options::{name, token_of, trusted};
-use repeats::{NOT_ENCRYPTED, Repeats};
+use repeats::{COMINGS, NOT_ENCRYPTED, REFUSALS, Repeats};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
 use sealed::{Found, Sealed, direct::Direct, said::unmask};
@@ -57,8 +57,15 @@ pub use {options::Options, sealed::Door};
 /// Undecided messages at which no further line is read.
 const WINDOW: usize = 64;
 
-/// Refusals of nothing that was said here, of which a person is told.
-const MOST_UNASKED: u32 = 10;
+/// How long something may wait for an answer of the server before the prompt says so.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
+/// When a silent connection is asked whether it lives, and when it is given up: a person looks at
+/// it and would take it for alive, so sooner than programs do.
+const SILENCE: Silence = Silence {
+    ask_after: Duration::from_secs(10),
+    dead_after: Duration::from_secs(20),
+};
 
 /// How often the prompt is refreshed, and messages without an answer are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -104,6 +111,13 @@ async fn stay(
         (false, true) => Style::Screen { color },
         (false, false) => Style::Lines,
     };
+    if options.json && options.seal.is_some() {
+        bail!(
+            "--json prints the frames of the server as they are, and those of a sealed room say \
+             nothing to who reads them: --seal without --json shows what members read, also in a \
+             pipe"
+        );
+    }
     let trust = trusted(&options)?;
     let sealed = match options.seal {
         None => {
@@ -135,6 +149,7 @@ async fn stay(
         .tls(trust.map_or(Tls::System, Tls::Config))
         .window(WINDOW)
         .answer_within(None)
+        .silence(SILENCE)
         .trace(options.json);
     let builder = match &sealed {
         None => builder.history(options.history),
@@ -165,7 +180,8 @@ async fn stay(
         tick: every(TICK),
         answers: FuturesUnordered::new(),
         unencrypted: NOT_ENCRYPTED,
-        unasked: 0,
+        unasked: REFUSALS,
+        comings: COMINGS,
         undecided: 0,
         leaving: None,
         quit: false,
@@ -215,7 +231,7 @@ enum Answer {
         outcome: Result<Receipt, SendError>,
     },
     /// Of a sealed room: what was sent under a number.
-    Sent(u64, Result<Receipt, SendError>),
+    Sent(u64, Message, Result<Receipt, SendError>),
     Found(Found),
     Earlier(Result<Page, QueryError>),
     Members(Result<Vec<String>, QueryError>),
@@ -237,7 +253,9 @@ struct Chat {
     /// What the service shows in a sealed room and no member has said.
     unencrypted: Repeats,
     /// Refusals of nothing that was said here.
-    unasked: u32,
+    unasked: Repeats,
+    /// Who comes and goes, on a screen.
+    comings: Repeats,
     /// Messages of them.
     undecided: usize,
     /// Since when we only wait for what is undecided.
@@ -267,13 +285,10 @@ struct Chat {
 impl Chat {
     async fn run(mut self) -> Result<Option<stay::Next>> {
         let outcome = self.converse().await;
-        let of_group = self
-            .sealed
-            .as_mut()
-            .map(Sealed::untold)
-            .into_iter()
-            .flatten();
-        for rest in of_group.chain([self.unencrypted.rest()]).flatten() {
+        let of_group = self.sealed.as_mut().map(Sealed::untold);
+        let of_group: Vec<_> = of_group.into_iter().flatten().collect();
+        let rest = self.counted().map(Repeats::rest);
+        for rest in of_group.into_iter().chain(rest).flatten() {
             self.note(&rest)?;
         }
         let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);
@@ -495,7 +510,7 @@ impl Chat {
                     })?,
                 }
             }
-            Answer::Sent(number, outcome) => self.sent(number, outcome).await?,
+            Answer::Sent(number, message, outcome) => self.sent(number, message, outcome).await?,
             Answer::Found(found) => self.found(found).await?,
             Answer::Earlier(Ok(mut page)) => {
                 let recalled = |sealed: &Sealed| sealed.recall(&mut page.events);
@@ -513,16 +528,7 @@ impl Chat {
 
     fn show(&mut self, line: &Line) -> Result<()> {
         self.refused += u64::from(matches!(line, Line::Rejected { .. }));
-        if matches!(line, Line::Rejected { text, .. } if text.is_empty()) {
-            self.unasked += 1;
-            if self.unasked > MOST_UNASKED {
-                return Ok(());
-            }
-        }
-        if let Line::Event(event) = line
-            && event.kind() == UNENCRYPTED
-            && !self.unencrypted.is_told(event.seq)
-        {
+        if !self.is_told(line) {
             return Ok(());
         }
         if self.view.is_note(line) {
@@ -533,6 +539,26 @@ impl Chat {
         self.console.print(&output)
     }
 
+    /// Whether a line is shown, of those that a service could give without end.
+    fn is_told(&mut self, line: &Line) -> bool {
+        match line {
+            Line::Rejected { text, .. } if text.is_empty() => self.unasked.is_told(None),
+            Line::Event(event) => match event.kind() {
+                UNENCRYPTED => self.unencrypted.is_told(Some(event.seq)),
+                // In a pipe every seq is seen.
+                "joined" | "left" if self.console.is_terminal() => {
+                    self.comings.is_told(Some(event.seq))
+                }
+                _ => true,
+            },
+            _ => true,
+        }
+    }
+
+    fn counted(&mut self) -> [&mut Repeats; 3] {
+        [&mut self.unencrypted, &mut self.unasked, &mut self.comings]
+    }
+
     /// Something about the connection or the client: between the messages on a screen, on stderr
     /// beside a pipe.
     fn note(&mut self, text: &str) -> Result<()> {
@@ -541,8 +567,13 @@ impl Chat {
     }
 
     fn refresh_prompt(&mut self) {
-        let state = match self.client.status().link {
-            Link::Open => String::new(),
+        let status = self.client.status();
+        let silent = status.unanswered_since.map(|since| since.elapsed());
+        let state = match status.link {
+            Link::Open => match silent.filter(|silent| *silent > UNANSWERED) {
+                Some(silent) => format!("no answer for {} s", silent.as_secs()),
+                None => String::new(),
+            },
             Link::Connecting => "connecting".into(),
             Link::Waiting(until) => {
                 let left = until.saturating_duration_since(Instant::now());

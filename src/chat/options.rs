@@ -38,7 +38,7 @@ pub struct Options {
     /// which members let others, by /add, or whoever comes (open). /help there lists what one can
     /// do
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "invited",
-          value_name = "DOOR", conflicts_with_all = ["key", "json"])]
+          value_name = "DOOR", conflicts_with = "key")]
     pub seal: Option<Door>,
     /// Show whom you let into a sealed room the last N messages that were read here (0-100). All
     /// others see that they were shared. /share NAME N does it once

@@ -1,67 +1,102 @@
-//! Warnings of what a service shows in a sealed room, which it could do without end: the first one
-//! is told of at once, and of those that follow how many there were.
+//! What a service could have a terminal say without end: the first of a kind are told of at once,
+//! and of those that follow how many there were, less and less often while they go on.
 
-use super::view::plural;
-
-/// Ticks in which more of them are counted.
-const COUNTED_FOR: u32 = 60;
+/// Ticks in which more of a kind are counted: at first, and at most. Each time is twice as long as
+/// the one before, until nothing came in one.
+const COUNTED_FOR: (u32, u32) = (60, 3600);
 
 /// Of what no member has encrypted.
-pub(super) const NOT_ENCRYPTED: Repeats = Repeats::of("in somebody's name, not from a member");
+pub(super) const NOT_ENCRYPTED: Repeats =
+    Repeats::of("! {}more event{s} in somebody's name, not from a member", 1);
 /// Of what no member can read or take.
-pub(super) const UNREADABLE: Repeats = Repeats::of("that cannot be read, or taken by the group");
+pub(super) const UNREADABLE: Repeats =
+    Repeats::of("! {}more that cannot be read, or taken by the group", 1);
 /// Of what follows a change that the service has left out.
-pub(super) const BEHIND_A_GAP: Repeats =
-    Repeats::of("that cannot be read, for a change of the group before them is not there");
+pub(super) const BEHIND_A_GAP: Repeats = Repeats::of(
+    "! {}more event{s} that cannot be read, for a change of the group before them is not there",
+    1,
+);
+/// Of ways in that somebody else's change made void.
+pub(super) const OVERTAKEN: Repeats =
+    Repeats::of("{}more time{s} somebody else came in at the same moment", 1);
+/// Of refusals of nothing that was said here.
+pub(super) const REFUSALS: Repeats = Repeats::of(
+    "! {}more refusal{s} by the service of nothing that was said here",
+    3,
+);
+/// Of people who come and go.
+pub(super) const COMINGS: Repeats = Repeats::of("{}more time{s} somebody joined or left", 20);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Repeats {
-    /// What is said of them.
+    /// What is said of them: with their number, and its plural.
     what: &'static str,
-    /// Ticks that are left of the time in which they are counted.
+    /// So many are told of one by one within one time.
+    at_once: u32,
+    told: u32,
+    /// How long the time is in which they are counted, and what is left of it.
+    time: u32,
     left: u32,
     count: u64,
-    /// The place of the last one.
-    last: u64,
+    /// The place of the last one, if it has one.
+    last: Option<u64>,
 }
 
 impl Repeats {
-    const fn of(what: &'static str) -> Self {
+    const fn of(what: &'static str, at_once: u32) -> Self {
         Self {
             what,
+            at_once,
+            told: 0,
+            time: COUNTED_FOR.0,
             left: 0,
             count: 0,
-            last: 0,
+            last: None,
         }
     }
 
-    /// Whether the one at this place is told of now.
-    pub(super) fn is_told(&mut self, seq: u64) -> bool {
+    /// Whether the next one is told of now; `seq`: its place in the room.
+    pub(super) fn is_told(&mut self, seq: Option<u64>) -> bool {
         if self.left == 0 {
-            self.left = COUNTED_FOR;
+            (self.left, self.told) = (self.time, 0);
+        }
+        if self.told < self.at_once {
+            self.told += 1;
             return true;
         }
-        (self.count, self.last) = (self.count + 1, seq);
+        (self.count, self.last) = (self.count + 1, seq.or(self.last));
         false
     }
 
     /// Time goes on; what there is to tell, at most once in that time.
     pub(super) fn tick(&mut self) -> Option<String> {
+        let was_counting = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        match self.left {
-            0 => self.rest(),
-            _ => None,
+        if !was_counting || self.left > 0 {
+            return None;
         }
+        self.time = match self.count {
+            0 => COUNTED_FOR.0,
+            _ => COUNTED_FOR.1.min(self.time * 2),
+        };
+        let told = self.rest();
+        if told.is_some() {
+            (self.left, self.told) = (self.time, self.at_once);
+        }
+        told
     }
 
     /// Those that were counted and not told of.
     pub(super) fn rest(&mut self) -> Option<String> {
-        let count = std::mem::take(&mut self.count);
+        let (count, last) = (std::mem::take(&mut self.count), self.last.take());
         (count > 0).then(|| {
-            self.left = COUNTED_FOR;
-            let more = plural(count, "more event");
-            format!("! up to #{}: {more} {}", self.last, self.what)
+            let number = match last {
+                Some(seq) => format!("up to #{seq}: {count} "),
+                None => format!("{count} "),
+            };
+            let s = if count == 1 { "" } else { "s" };
+            self.what.replace("{}", &number).replace("{s}", s)
         })
     }
 }
@@ -73,15 +108,41 @@ mod tests {
     #[test]
     fn the_first_is_told_of_at_once_and_of_the_rest_how_many_there_were() {
         let mut told = NOT_ENCRYPTED;
-        assert!(told.is_told(7));
-        let others = (8..508).filter(|seq| told.is_told(*seq)).count();
+        assert!(told.is_told(Some(7)));
+        let others = (8..508).filter(|seq| told.is_told(Some(*seq))).count();
         let lines: Vec<_> = (0..600).filter_map(|_| told.tick()).collect();
         assert_eq!((others, lines.len()), (0, 1), "{lines:?}");
         assert!(
-            lines[0].starts_with("! up to #507: 500 more events"),
+            lines[0].starts_with("! up to #507: 500 more events in"),
             "{lines:?}"
         );
-        assert!(told.is_told(508));
+        assert!(told.is_told(Some(508)));
         assert_eq!(told.rest(), None);
+    }
+
+    #[test]
+    fn what_goes_on_is_told_less_and_less_often_and_anew_when_it_had_stopped() {
+        let mut told = UNREADABLE;
+        let mut lines = 0;
+        for tick in 0..6 * 3600 {
+            lines += usize::from(tick % 30 == 0 && told.is_told(None));
+            lines += usize::from(told.tick().is_some());
+        }
+        assert!((5..15).contains(&lines), "{lines}");
+        for _ in 0..2 * 3600 {
+            told.tick();
+        }
+        assert!(told.is_told(None) && !told.is_told(None));
+        let again = (1..=60).find(|_| told.tick().is_some());
+        assert_eq!(again, Some(60));
+    }
+
+    #[test]
+    fn a_few_are_told_one_by_one() {
+        let mut told = COMINGS;
+        let shown = (0..300).filter(|seq| told.is_told(Some(*seq))).count();
+        assert_eq!(shown, 20);
+        let rest = told.rest().unwrap();
+        assert_eq!(rest, "up to #299: 280 more times somebody joined or left");
     }
 }

@@ -52,9 +52,10 @@ impl Room {
                 Some(Line::Event(event))
             }
             Notice::Reset { seq, reason } => {
+                let read = self.last;
                 (self.first, self.last) = (Some(seq), Some(seq.saturating_sub(1)));
                 self.awaited = 0;
-                Some(Line::Reset { reason })
+                Some(Line::Reset { reason, seq, read })
             }
             Notice::Rejected {
                 reason, message, ..
@@ -79,10 +80,15 @@ impl Room {
         self.was_caught_up && self.last.is_some_and(|last| last >= self.awaited)
     }
 
+    /// Up to where it was read.
+    pub(super) fn read(&self) -> Option<u64> {
+        self.last
+    }
+
     /// The place before which earlier events are; `Err`: why there are none.
     pub(super) fn earlier(&self) -> Result<Option<u64>, &'static str> {
         match self.first {
-            Some(1) => Err("this is the beginning of the room"),
+            Some(1) => Err("nothing is earlier: the service says that the room begins with #1"),
             first => Ok(first),
         }
     }
@@ -92,10 +98,15 @@ impl Room {
         let Page {
             mut events, more, ..
         } = page;
+        let is_in_order = events.windows(2).all(|two| two[0].seq < two[1].seq);
+        if !is_in_order || events.first().is_some_and(|event| event.seq == 0) {
+            return Line::NoHistory;
+        }
         events.retain(|event| self.first.is_none_or(|first| event.seq < first));
         let seq = |event: Option<&Event>| event.map(|event| event.seq);
         let joint = self.first.zip(seq(events.last()));
-        let lost = joint.map_or(0, |(first, last)| first - 1 - last);
+        let holes = events.windows(2).map(|two| two[1].seq - two[0].seq - 1);
+        let lost = joint.map_or(0, |(first, last)| first - 1 - last) + holes.sum::<u64>();
         self.first = seq(events.first()).or(self.first);
         Line::Earlier {
             events,
@@ -186,5 +197,22 @@ mod tests {
         let line = room.page(page(&[1, 2]), BTreeMap::new());
         assert!(matches!(line, Line::Earlier { lost: 4, .. }));
         assert!(room.earlier().is_err());
+    }
+
+    #[test]
+    fn an_answer_that_is_no_history_is_refused_and_holes_in_one_are_counted() {
+        let mut room = Room::new(0);
+        room.take(connected(9));
+        let page = |seqs: &[u64]| Page {
+            events: seqs.iter().map(|seq| event(*seq)).collect(),
+            ..Page::default()
+        };
+        for seqs in [&[2, 1][..], &[3, 3], &[0, 1]] {
+            let line = room.page(page(seqs), BTreeMap::new());
+            assert_eq!(line, Line::NoHistory);
+            assert_eq!(room.earlier(), Ok(Some(10)));
+        }
+        let line = room.page(page(&[3, 7, 8]), BTreeMap::new());
+        assert!(matches!(line, Line::Earlier { lost: 4, .. }));
     }
 }

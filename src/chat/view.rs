@@ -2,7 +2,7 @@
 //! themselves. Control characters of others are always escaped, so that no message can move the
 //! cursor, change colours or pretend to be a line of its own.
 
-use super::foreign::{LONGEST_NAME, escaped, listed, named, of_service, shortened};
+use super::foreign::{LONGEST_NAME, escaped, listed, named, of_service, shortened, time_of};
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -36,9 +36,14 @@ pub(super) enum Line {
         text: String,
         why: String,
     },
+    /// The service begins at a place; up to where it was read before.
     Reset {
         reason: String,
+        seq: u64,
+        read: Option<u64>,
     },
+    /// What came as earlier events is none.
+    NoHistory,
     Bye {
         reason: String,
     },
@@ -122,7 +127,11 @@ impl View {
             Line::Rejected { text, why } => {
                 format!("! not sent ({}): {}", of_service(why), shortened(text))
             }
-            Line::Reset { reason } => format!("the room begins anew here: {}", of_service(reason)),
+            Line::Reset { reason, seq, read } => reset(*seq, *read, &of_service(reason)),
+            Line::NoHistory => "! the service gives as earlier events what cannot be: the places \
+                                are not in order. Nothing of it is shown. Ask again by /history; \
+                                if that comes again, ask whoever runs the service"
+                .into(),
             Line::Bye { reason } => {
                 format!("the server closes this connection: {}", of_service(reason))
             }
@@ -180,7 +189,7 @@ impl View {
     ) {
         let today = self.day.take();
         let title = if events.is_empty() {
-            "nothing earlier is kept"
+            "the service has nothing earlier"
         } else {
             "earlier"
         };
@@ -213,13 +222,12 @@ impl View {
 
     /// `12:03 charly     Hello`, further lines of the text below its first one.
     fn event(&mut self, event: &Event, out: &mut String) {
-        let when = DateTime::from_timestamp_millis(event.at as i64)
-            .unwrap_or_default()
-            .with_timezone(&Local);
-        self.day_of(when, out);
-        let time = self
-            .paint(ContentStyle::new().dim(), when.format("%H:%M").to_string())
-            .to_string();
+        let when = time_of(event.at);
+        if let Some(when) = when {
+            self.day_of(when, out);
+        }
+        let time = when.map_or_else(|| "--:--".into(), |when| when.format("%H:%M").to_string());
+        let time = self.paint(ContentStyle::new().dim(), time).to_string();
         let from = named(&event.from);
         let quiet = |what: &str| self.paint(ContentStyle::new().dim(), format!("{from} {what}"));
         let _ = match event.kind() {
@@ -331,6 +339,22 @@ impl View {
     }
 }
 
+/// What is missing where a service begins anew.
+fn reset(seq: u64, read: Option<u64>, why: &str) -> String {
+    match read {
+        None => format!("the service shows nothing from before #{seq}: {why}"),
+        Some(read) if read + 1 == seq => String::new(),
+        Some(read) if read < seq => format!(
+            "{} from before #{seq} are gone from the service, and were not read here: {why}",
+            plural(seq - read - 1, "event")
+        ),
+        Some(read) => format!(
+            "! the service goes on from #{seq}, where this had read up to #{read}: {why}. It was \
+             put back to an older state, or is not the one that it was: ask whoever runs it"
+        ),
+    }
+}
+
 fn unencrypted(event: &Event) -> String {
     format!(
         "! #{}: the service shows something unencrypted as from {}: not from a member",
@@ -402,170 +426,4 @@ fn color_of(name: &str) -> Color {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(from: &str, text: &str) -> Event {
-        Event {
-            seq: 7,
-            at: 0,
-            from: from.into(),
-            to: None,
-            id: None,
-            body: Body::Text(text.into()),
-        }
-    }
-
-    fn shown(style: Style, event: Event) -> String {
-        let mut out = String::new();
-        View::new(style, "aaa", "harry").render(&Line::Event(event), &mut out);
-        out
-    }
-
-    #[test]
-    fn a_pipe_gets_the_lines_of_the_text_protocol() {
-        let labelled = Event {
-            to: Some("charly".into()),
-            ..text("harry", "Hello")
-        };
-        assert_eq!(
-            shown(Style::Lines, labelled),
-            "[aaa:7 - harry -> charly] Hello\n"
-        );
-        assert_eq!(
-            shown(Style::Lines, text("harry", "a\nb")),
-            "[aaa:7 - harry -> *] a\\nb\n"
-        );
-        let joined = Event {
-            body: Body::Joined,
-            ..text("charly", "")
-        };
-        assert_eq!(shown(Style::Lines, joined), "[aaa:7 - charly joined]\n");
-        let without = Event {
-            body: Body::ErasedText,
-            ..text("harry", "")
-        };
-        assert_eq!(
-            shown(Style::Lines, without.clone()),
-            "[aaa:7 - harry -> *] (erased)\n"
-        );
-        let on_screen = shown(Style::Screen { color: false }, without);
-        assert!(on_screen.contains("(erased)"), "{on_screen}");
-    }
-
-    #[test]
-    fn what_a_service_says_is_no_line_of_somebody() {
-        let view = View::new(Style::Screen { color: false }, "aaa", "harry");
-        let gap = " \u{3000}\u{2800}\u{a0}\n".repeat(40);
-        let fake = format!("bad_frame: {gap}20:24 charly{gap}send money{gap}");
-        let end = "x".repeat(1_000_000);
-        for why in [fake, end] {
-            let bye = Line::Bye {
-                reason: why.clone(),
-            };
-            let reset = Line::Reset {
-                reason: why.clone(),
-            };
-            let of_nothing = Line::Rejected {
-                text: String::new(),
-                why: why.clone(),
-            };
-            let of_hello = Line::Rejected {
-                text: "Hello".into(),
-                why,
-            };
-            for line in [bye, reset, of_nothing, of_hello] {
-                let note = view.note_of(&line);
-                assert!(!note.contains("  ") && note.len() < 600, "{note}");
-            }
-        }
-        assert_eq!(of_service(" busy:\n\u{202e}later "), "busy: \\u{202e}later");
-        let names: Vec<String> = (0..20_000).map(|n| format!("user{n}")).collect();
-        let line = Line::Joined {
-            members: names,
-            node: "n1".into(),
-            resumed: false,
-        };
-        let note = view.note_of(&line);
-        assert!(note.ends_with("user49 and 19950 more (20000)"), "{note}");
-    }
-
-    #[test]
-    fn what_no_member_has_said_is_a_warning_wherever_it_stands() {
-        let event = Event {
-            body: Body::Other(UNENCRYPTED.into()),
-            ..text("harry", "")
-        };
-        let said = "! #7: the service shows something unencrypted as from harry: not from a member";
-        for style in [Style::Lines, Style::Screen { color: false }] {
-            let mut view = View::new(style, "aaa", "harry");
-            let line = Line::Event(event.clone());
-            assert!(view.is_note(&line));
-            assert_eq!(view.note_of(&line), said);
-            let page = Line::Earlier {
-                events: [7, 8, 9]
-                    .map(|seq| Event {
-                        seq,
-                        ..event.clone()
-                    })
-                    .into(),
-                notes: BTreeMap::new(),
-                lost: 0,
-                more: false,
-            };
-            let mut out = String::new();
-            view.render(&page, &mut out);
-            assert!(out.contains(said), "{out}");
-            assert!(out.contains("! up to #9: 2 more such events"), "{out}");
-        }
-    }
-
-    #[test]
-    fn no_message_can_send_commands_to_the_terminal() {
-        let evil = "\u{1b}[2J\u{9b}31m\u{7f}\u{202e}x\u{2028}\r\n\u{1b}]0;t\u{7}";
-        for style in [Style::Lines, Style::Screen { color: false }] {
-            let event = Event {
-                to: Some(evil.into()),
-                ..text(evil, evil)
-            };
-            let out = shown(style, event).replace('\n', "");
-            assert!(
-                out.chars()
-                    .all(|c| !c.is_control() && c != '\u{202e}' && c != '\u{2028}'),
-                "{out:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn further_lines_of_a_text_never_begin_at_the_margin() {
-        let out = shown(
-            Style::Screen { color: false },
-            text("charly", "one\n12:00 harry said\n\nthree"),
-        );
-        let message = out.split_once("charly").unwrap().1;
-        assert!(
-            message
-                .lines()
-                .skip(1)
-                .all(|line| line.starts_with("      ")),
-            "{out}"
-        );
-    }
-
-    #[test]
-    fn the_same_name_always_has_the_same_color() {
-        assert_eq!(color_of("harry"), color_of("harry"));
-        assert_ne!(color_of("harry"), color_of("charly"));
-    }
-
-    #[test]
-    fn the_prompt_says_what_one_has_to_know() {
-        let view = View::new(Style::Screen { color: false }, "aaa", "harry");
-        let prompt = view.prompt("", 0);
-        assert_eq!((prompt.printed.as_str(), prompt.columns), ("#aaa › ", 7));
-        let prompt = view.prompt("reconnecting in 3 s", 2);
-        assert_eq!(prompt.printed, "#aaa (reconnecting in 3 s, 2 waiting) › ");
-        assert_eq!(prompt.columns, prompt.printed.chars().count());
-    }
-}
+mod tests;

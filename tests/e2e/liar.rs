@@ -36,7 +36,7 @@ const MOST: usize = 1024 * 1024;
 
 /// What the node has said.
 pub(crate) enum Said<'a> {
-    /// The answer to a request of this path.
+    /// The answer to a request of this path. One that becomes null was not found.
     Answer(&'a str),
     /// A frame of a session.
     Frame,
@@ -135,7 +135,7 @@ async fn exchange(request: Request<Incoming>, way: &Way) -> Response {
         .headers(head.headers)
         .body(body);
     let found = asked.send().await.expect("an answer");
-    let mut answer = Response::builder().status(found.status());
+    let (status, mut answer) = (found.status(), Response::builder());
     for (name, value) in found.headers() {
         // The body may become longer.
         if !matches!(name.as_str(), "content-length" | "transfer-encoding") {
@@ -144,6 +144,11 @@ async fn exchange(request: Request<Incoming>, way: &Way) -> Response {
     }
     let body = found.bytes().await.expect("a body");
     let body = way.changed(Said::Answer(head.uri.path()), &body);
+    let status = match &body[..] {
+        b"null" => StatusCode::NOT_FOUND,
+        _ => status,
+    };
+    let answer = answer.status(status);
     answer.body(body.into()).expect("an answer")
 }
 

@@ -176,3 +176,81 @@ pub(crate) async fn a_room_that_is_called_open_is_not_entered_by_who_knows_it_as
             .any(|frame| frame.contains("\"sealed\""))
     );
 }
+
+/// The group is there, for the node has taken its founding; whoever asks sees nothing of it.
+pub(crate) async fn a_group_that_the_service_hides_is_told_and_not_founded_without_end(
+    cluster: Cluster,
+) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = keys.path().join("harry");
+    liar.tells(|said, answer| match said {
+        Said::Answer(path) if path.ends_with("/group") => *answer = Value::Null,
+        Said::Answer(_) => {}
+        Said::Frame if answer["kind"] == "handshake" => answer["kind"] = json!("later"),
+        Said::Frame if answer["type"] == "journaled" => {
+            let id = answer["id"].take();
+            *answer = json!({"type": "rejected", "id": id, "reason": "stale_epoch"});
+        }
+        Said::Frame => {}
+    });
+    let mut harry = open(&liar.url(), "aaa", "harry", &key, &["--seal=open"]);
+    harry.types("Hello\r");
+    let hidden = "the service says that the room has a group, and does not give it";
+    let before = harry.shows_up_to(hidden).await;
+    assert!(before.contains("waiting to be sent"), "{before}");
+    let is_handshake = |frame: &String| frame.contains("\"handshake\"");
+    let foundings = liar
+        .was_sent()
+        .iter()
+        .filter(|frame| is_handshake(frame))
+        .count();
+    assert!((10..20).contains(&foundings), "{foundings}");
+}
+
+pub(crate) async fn what_is_not_where_the_service_says_is_told_at_once(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = keys.path().join("harry");
+    let mut harry = open(&liar.url(), "aaa", "harry", &key, &["--seal=open"]);
+    harry.shows("you made the group").await;
+    liar.tells(|said, frame| {
+        if matches!(said, Said::Frame) && frame["kind"] == "sealed" {
+            frame["from"] = json!("kim");
+            frame["sealed"] = json!("AAAA");
+        }
+    });
+    harry.types("mine\r");
+    harry
+        .shows("and does not show it there: others may not have it")
+        .await;
+    liar.tells(|_, _| {});
+    harry.types("theirs\r");
+    harry.shows("theirs ✓").await;
+    harry.types("/quit\r");
+    assert_eq!(harry.ends().await, Some(0));
+}
+
+pub(crate) async fn a_welcome_to_another_room_or_as_somebody_else_is_none(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let keys = tempfile::tempdir().expect("a folder");
+    for (field, other) in [("room", "bbb"), ("user", "kim")] {
+        let liar = Liar::before(&node.url()).await;
+        liar.tells(move |said, frame| {
+            if matches!(said, Said::Frame) && frame["type"] == "welcome" {
+                frame[field] = json!(other);
+            }
+        });
+        let key = keys.path().join(field);
+        let mut harry = open(&liar.url(), "aaa", "harry", &key, &["--seal=open"]);
+        let before = harry
+            .shows_up_to("the server lets this client into the room")
+            .await;
+        assert!(!before.contains("joined #"), "{before}");
+        harry.shows("aaa as harry was asked for").await;
+        let sent = liar.was_sent();
+        assert!(!sent.iter().any(|frame| frame.contains("\"send\"")));
+    }
+}

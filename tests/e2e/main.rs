@@ -113,6 +113,9 @@ claims! {
         kept::what_was_said_and_read_is_there_after_a_kill
         lies::keys_of_somebody_else_than_was_named_let_nobody_in
         lies::nothing_that_no_member_encrypted_is_shown_as_said
+        lies::a_group_that_the_service_hides_is_told_and_not_founded_without_end
+        lies::what_is_not_where_the_service_says_is_told_at_once
+        lies::a_welcome_to_another_room_or_as_somebody_else_is_none
         lies::a_room_that_is_called_open_is_not_entered_by_who_knows_it_as_sealed
         commands::what_fails_names_its_command_and_what_to_do
         sealed_rooms::members_of_a_sealed_room_read_each_other_and_nobody_else_does

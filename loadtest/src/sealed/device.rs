@@ -412,8 +412,11 @@ impl Device {
                 why: why.into(),
             },
             Show::Odd(error) => Note::Odd(error.to_string()),
+            Show::Unseen { seq, .. } => Note::Odd(format!("what is at #{seq} does not come")),
+            Show::InVain(why) => Note::Odd(why.into()),
             Show::Room { .. }
             | Show::NotShared { .. }
+            | Show::Missed { .. }
             | Show::NotIn
             | Show::Revoked
             | Show::NotFounded

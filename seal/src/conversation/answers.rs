@@ -1,7 +1,7 @@
 //! What became of what a conversation sent.
 
 use super::state::{CHANGE_AFTER, Entering, FOUND_AFTER, KNOCK_AFTER, OVERTAKEN_AFTER, Sent};
-use super::{Conversation, Effect, Show};
+use super::{Conversation, Effect, Show, vain};
 use crate::member::Frame;
 
 impl Conversation {
@@ -13,10 +13,11 @@ impl Conversation {
             return effects;
         };
         match (sent, answer) {
-            (Sent::Change(_), Ok(_)) => {} // It counts when its event comes.
+            (Sent::Seen, _) => {}
+            (Sent::Change(frame), Ok(seq)) => self.is_placed(frame, seq),
             (Sent::Message(own), Ok(seq)) => {
                 if let Some(message) = self.unplaced.get_mut(&own) {
-                    message.seq = Some(seq);
+                    message.placed = Some((seq, now));
                 }
                 if !self.member.is_in(&self.room) {
                     self.place_answered(&mut effects);
@@ -26,22 +27,26 @@ impl Conversation {
             (Sent::Change(frame @ Frame::Found { .. }), Err(reason))
                 if reason == STALE || !self.is_outstanding(&frame) =>
             {
+                self.failed = vain::NO_GROUP;
                 self.give_up(&frame, &mut effects);
             }
             // Somebody was faster, and what lost is made again when that one's event comes.
             (Sent::Change(frame), Err(STALE)) => {
                 // Of a way in that event may have been read before it was asked for.
-                if self.entering == Entering::Sent {
-                    self.overtaken = Some((now + OVERTAKEN_AFTER, frame));
-                }
+                let patience = match self.entering {
+                    Entering::Sent => OVERTAKEN_AFTER,
+                    _ => vain::UNSEEN_AFTER,
+                };
+                self.overtaken = Some((now + patience, frame));
             }
             (Sent::Message(own), Err(reason)) => {
-                let message = self.unplaced.remove(&own);
-                let inside = message.map(|message| message.inside).unwrap_or_default();
+                let Some(message) = self.unplaced.remove(&own) else {
+                    return effects;
+                };
                 match reason == STALE || !self.member.is_in(&self.room) {
                     // Its keys were too old, or of a group that is over: it is encrypted anew.
-                    true => self.waiting.push_front(inside),
-                    false => effects.push(self.refused(&inside, reason)),
+                    true => self.put_back(message.inside, message.epoch, &mut effects),
+                    false => effects.push(self.refused(&message.inside, reason)),
                 }
             }
             (Sent::Change(frame), Err(reason)) => {
@@ -85,6 +90,7 @@ impl Conversation {
                 }
             }
         }
+        self.tell_unseen(&mut effects);
         self.go_on(effects)
     }
 
@@ -109,6 +115,6 @@ const NOT_THE_MAKER: &str = "not_the_maker";
 /// The protocol's word for "nobody has let this device in".
 const NOT_A_MEMBER: &str = "not_a_member";
 /// The protocol's word for "your person says that this device does not count".
-const BAD_CREDENTIAL: &str = "bad_credential";
+pub(super) const BAD_CREDENTIAL: &str = "bad_credential";
 /// The protocol's word for "somebody was faster".
-const STALE: &str = "stale_epoch";
+pub(super) const STALE: &str = "stale_epoch";

@@ -1,7 +1,8 @@
 //! How a device comes back that has missed something.
 
-use super::state::{Entering, MOST_GAPS, READ_AGAIN_AFTER, Reading};
-use super::{Conversation, Effect};
+use super::answers::STALE;
+use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, READ_AGAIN_AFTER, Reading};
+use super::{Conversation, Effect, Show, vain};
 
 impl Conversation {
     /// Events are gone that were not read: what this device knows of the group is of no use. Nor is
@@ -18,6 +19,18 @@ impl Conversation {
             self.reading = Reading::Live;
         }
         self.go_on(effects)
+    }
+
+    /// Nothing of the group is at this place, so that it counts as read: a session that goes on from
+    /// here would else wait for what is before it.
+    pub(super) fn passes(&mut self, seq: u64, effects: &mut Vec<Effect>) {
+        let is_next = self.read_up_to().is_some_and(|read| read < seq);
+        if !is_next || !self.gaps.is_empty() || self.again_behind.is_some() {
+            return;
+        }
+        if let Ok(step) = self.member.read_from(&self.room, seq) {
+            self.take(step, None, effects);
+        }
     }
 
     /// A change before this place was not heard. It may be there when the room is read again, from
@@ -46,12 +59,22 @@ impl Conversation {
     }
 
     /// The state that a way in was made of was older than what this device had read: it asks anew.
+    /// A change of a member that nobody is seen to have overtaken is given up.
     pub(super) fn give_up_overtaken(&mut self, effects: &mut Vec<Effect>) {
         let due = self.overtaken.take_if(|(at, _)| *at <= self.now);
         let Some((_, frame)) = due else { return };
-        if self.entering == Entering::Sent && self.is_outstanding(&frame) {
-            self.entering = Entering::No;
-            self.give_up(&frame, effects);
+        if !self.is_outstanding(&frame) {
+            return;
         }
+        self.give_up(&frame, effects);
+        if self.entering == Entering::Sent {
+            self.failed = vain::TOO_LATE;
+            return;
+        }
+        self.changes_at = self.now + CHANGE_AFTER;
+        effects.push(Effect::Show(Show::Refused {
+            content: None,
+            reason: STALE.into(),
+        }));
     }
 }

@@ -62,6 +62,22 @@ pub enum Show {
         /// The protocol's word.
         reason: String,
     },
+    /// The service says that something of one's own is in the room, and does not show it there:
+    /// something else is, or nothing came.
+    Unseen {
+        /// Where it is said to be.
+        seq: u64,
+        /// What was said; `None`: it was no text.
+        content: Option<Content>,
+    },
+    /// So many messages were said while this device was out of the group, and cannot be read by it.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+    /// What this device does again and again comes to nothing, and why, as far as it sees: the
+    /// service hides something, or is not in order. It goes on, less and less often.
+    InVain(&'static str),
     /// Nobody has let this device in yet: somebody in the room must add this person.
     NotIn,
     /// The group is open, but takes in nobody by itself for a while: its writer says for how long.
@@ -88,6 +104,25 @@ pub fn odd(error: &Error) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// What a message waits for that cannot be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// There is no connection.
+    Connection,
+    /// The room is being read.
+    Reading,
+    /// This device is on its way into the group.
+    Way,
+    /// It is not in the group, and waits for others.
+    Outside,
+    /// The user was asked something ([`Conversation::agree`]).
+    Word,
+    /// A change of the group is on its way.
+    Change,
+    /// The service refuses its keys as too old, and shows no newer ones.
+    Keys,
 }
 
 /// What a user is asked before a device comes (back).

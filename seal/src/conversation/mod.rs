@@ -16,14 +16,15 @@ mod enter;
 mod intents;
 mod said;
 mod state;
+mod vain;
 
 use crate::content;
 use crate::device::Name;
 use crate::handshake::Handshake;
 use crate::member::{Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
-pub use effect::{Effect, Outgoing, Question, Show, odd};
-use state::{Entering, Reading, Sent, TIDY_AFTER, Unplaced};
+pub use effect::{Effect, Outgoing, Question, Show, Waits, odd};
+use state::{Entering, Placed, Reading, Sent, TIDY_AFTER, Tries, Unplaced};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What is said and cannot be sent yet, at most.
@@ -53,6 +54,22 @@ pub struct Conversation {
     numbers: u64,
     /// The insides of messages that are to be sent.
     waiting: VecDeque<Vec<u8>>,
+    /// So many of them, the first ones, were sent before, and have to be encrypted anew.
+    returned: usize,
+    /// Messages of this epoch were refused as too old: until then none is sent, unless there is a
+    /// newer one.
+    held: Option<(u64, u64)>,
+    stale: Tries,
+    /// Changes of its own that the service says are in the room.
+    placed: Vec<Placed>,
+    /// Ways in that came to nothing, and why the last one did.
+    tries: Tries,
+    failed: &'static str,
+    /// It was in the group since it was begun.
+    was_in: bool,
+    /// Places of messages that came while it was out, and how many more there were.
+    unread: Vec<u64>,
+    unread_more: u64,
     leaving_since: Option<u64>,
     /// Whether its user has left the group since it was begun.
     leaves: bool,
@@ -94,6 +111,15 @@ impl Conversation {
             unplaced: BTreeMap::new(),
             numbers: 0,
             waiting: VecDeque::new(),
+            returned: 0,
+            held: None,
+            stale: Tries::default(),
+            placed: Vec::new(),
+            tries: Tries::default(),
+            failed: vain::LOST_AGAIN,
+            was_in: false,
+            unread: Vec::new(),
+            unread_more: 0,
             leaving_since: None,
             leaves: false,
             overtaken: None,
@@ -137,7 +163,7 @@ impl Conversation {
 
     /// Whether all that was said is in the room, or was refused.
     pub fn is_settled(&self) -> bool {
-        self.sent.is_empty() && self.unplaced.is_empty() && self.waiting.is_empty()
+        self.sent.is_empty() && self.undecided() == 0
     }
 
     /// Whether the user was asked something and has not agreed.
@@ -145,9 +171,27 @@ impl Conversation {
         self.asked.is_some()
     }
 
-    /// What was said and is not in the room yet.
+    /// What was said and is not in the room yet, without what was told to be missing there.
     pub fn undecided(&self) -> usize {
-        self.waiting.len() + self.unplaced.len()
+        let unplaced = self.unplaced.values();
+        self.waiting.len() + unplaced.filter(|message| !message.is_told).count()
+    }
+
+    /// What it is that what was said waits for; `None`: nothing waits to be sent.
+    pub fn waits_for(&self) -> Option<Waits> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let is_in = self.member.is_in(&self.room);
+        Some(match (self.reading, self.entering) {
+            (Reading::Away, _) => Waits::Connection,
+            (Reading::Until(_), _) => Waits::Reading,
+            (Reading::Live, _) if is_in && self.is_held() => Waits::Keys,
+            (Reading::Live, _) if is_in => Waits::Change,
+            (Reading::Live, _) if self.is_asking() => Waits::Word,
+            (Reading::Live, Entering::Waiting) => Waits::Outside,
+            (Reading::Live, _) => Waits::Way,
+        })
     }
 
     /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
@@ -198,13 +242,16 @@ impl Conversation {
         let is_new = was_missed || self.read_up_to().is_none_or(|read| seq > read);
         match content {
             Some(Outgoing::Sealed(bytes)) if is_new => {
+                self.misses(seq);
                 self.hear(seq, Event::Message(bytes), &mut effects)
             }
             Some(Outgoing::Handshake(bytes)) if is_new || is_read_again => {
                 self.handshake(seq, bytes, is_new, &mut effects)
             }
-            _ => {}
+            Some(_) => {}
+            None => self.passes(seq, &mut effects),
         }
+        self.tell_unseen(&mut effects);
         self.go_on(effects)
     }
 
@@ -218,12 +265,13 @@ impl Conversation {
         if !is_new && !is_missing {
             return;
         }
+        self.has_seen(&handshake);
         if let Some(event) = handshake.event() {
             self.hear(seq, event, effects);
         }
-        // Somebody may have added this device.
+        // Somebody may have added this device; after many tries it looks when it is time.
         let is_change = matches!(handshake, Handshake::Bundle(_) | Handshake::Founding(_));
-        if is_change && self.entering == Entering::Waiting {
+        if is_change && self.entering == Entering::Waiting && !self.tries.are_many(self.now) {
             (self.entering, self.ask_again) = (Entering::No, (0, 0));
             // There is a group now.
             if self.found_at.take().is_some() {
@@ -267,6 +315,7 @@ impl Conversation {
         if self.reading != Reading::Live {
             return effects;
         }
+        self.tell_unseen(&mut effects);
         self.give_up_overtaken(&mut effects);
         let is_knocking = self.knock_at.take_if(|at| *at <= now).is_some();
         if is_knocking && self.entering == Entering::Waiting {
@@ -308,6 +357,7 @@ impl Conversation {
 
     /// Does what can be done now.
     fn go_on(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        self.refuse_as_revoked(&mut effects);
         if self.reading != Reading::Live {
             return effects;
         }
@@ -316,7 +366,7 @@ impl Conversation {
             // What was on its way is over: somebody else's group was founded first.
             let is_over = self.member.outstanding_in(&self.room).is_none();
             if self.entering == Entering::Sent && is_over {
-                self.entering = Entering::No;
+                self.try_again(&mut effects);
             }
             if self.entering == Entering::No {
                 self.entering = Entering::AskedWelcome;
@@ -326,6 +376,7 @@ impl Conversation {
         }
         if self.member.is_in(&self.room) {
             (self.asked, self.agreed, self.knock_at) = (None, None, None);
+            self.was_in = true;
         }
         self.entering = match self.entering {
             Entering::Sent if !self.member.is_in(&self.room) => Entering::Sent,
@@ -335,10 +386,17 @@ impl Conversation {
         if self.member.outstanding_in(&self.room).is_some() {
             return effects;
         }
-        while let Some(inside) = self.waiting.pop_front() {
+        while let Some(inside) = self.next_waiting() {
             match self.member.send_inside(&self.room, &inside) {
                 Ok((number, step)) => {
-                    self.unplaced.insert(number, Unplaced { inside, seq: None });
+                    self.returned = self.returned.saturating_sub(1);
+                    let unplaced = Unplaced {
+                        inside,
+                        epoch: self.member.epoch(&self.room).unwrap_or_default(),
+                        placed: None,
+                        is_told: false,
+                    };
+                    self.unplaced.insert(number, unplaced);
                     self.take(step, None, &mut effects);
                 }
                 // A change is on its way; it goes when that is decided.
@@ -347,6 +405,7 @@ impl Conversation {
                     break;
                 }
                 Err(error) => {
+                    self.returned = self.returned.saturating_sub(1);
                     effects.push(Effect::Show(Show::Odd(error)));
                     effects.push(self.refused(&inside, "bad_field"));
                 }
@@ -415,23 +474,32 @@ impl Conversation {
             Shown::Out { .. } => self.start_again(effects),
             _ => {}
         }
+        let is_change = matches!(shown, Shown::Changed { .. });
         effects.push(Effect::Show(Show::Room { seq, what: shown }));
+        if is_change && !self.member.is_out(&self.room) {
+            self.tell_missed(seq, effects);
+        }
     }
 
     /// The group is gone for this device, and the changes that it had on their way. Its messages
     /// may be in the room: their answers say it.
     fn start_again(&mut self, effects: &mut Vec<Effect>) {
-        self.entering = Entering::No;
+        self.failed = vain::LOST_AGAIN;
+        self.try_again(effects);
         self.sent.retain(|_, sent| matches!(sent, Sent::Message(_)));
+        self.placed.clear();
         self.place_answered(effects);
     }
 
     /// Own messages that are in the room, which this device cannot see there any more.
     fn place_answered(&mut self, effects: &mut Vec<Effect>) {
-        let placed = |_: &u64, message: &mut Unplaced| message.seq.is_some();
+        let placed = |_: &u64, message: &mut Unplaced| message.placed.is_some();
         let placed: Vec<_> = self.unplaced.extract_if(.., placed).collect();
-        for (_, message) in placed {
-            effects.extend(message.seq.and_then(|seq| self.said(seq, &message.inside)));
+        for (_, message) in placed.into_iter().filter(|(_, one)| !one.is_told) {
+            let said = message
+                .placed
+                .and_then(|(seq, _)| self.said(seq, &message.inside));
+            effects.extend(said);
         }
     }
 }

@@ -37,7 +37,7 @@ impl Conversation {
     pub fn said_under(&self, number: u64) -> Option<&[u8]> {
         match self.sent.get(&number)? {
             Sent::Message(own) => content::text_in(&self.unplaced.get(own)?.inside),
-            Sent::Change(_) => None,
+            Sent::Change(_) | Sent::Seen => None,
         }
     }
 

@@ -21,18 +21,69 @@ pub(super) const READ_AGAIN_AFTER: u64 = 60;
 /// Places that could not be taken, of which it remembers.
 pub(super) const MOST_GAPS: usize = 1000;
 
+/// Tries that come to nothing and are followed by another one at once.
+const AT_ONCE: u32 = 10;
+/// Seconds until the next one after that, at most; up to twice as long by chance, so that devices
+/// that hinder each other do not go on doing so. The first is of one second, each is twice as long.
+const MOST_PAUSE: u64 = 60;
+/// Seconds without one after which they are forgotten.
+const FORGOTTEN_AFTER: u64 = 300;
+/// Tries after which somebody is told: those before take some seconds, in which a node may hear
+/// what another one has.
+const TOLD_FROM: u32 = AT_ONCE + 3;
+
+/// What was tried and came to nothing, for which a server that is not honest is the cause if it
+/// goes on.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    count: u32,
+    last: u64,
+}
+
+impl Tries {
+    /// One more came to nothing; seconds until the next one.
+    pub(super) fn pause(&mut self, now: u64, chance: u8) -> u64 {
+        if now.saturating_sub(self.last) >= FORGOTTEN_AFTER {
+            self.count = 0;
+        }
+        (self.count, self.last) = (self.count.saturating_add(1), now);
+        let Some(more) = self.count.checked_sub(AT_ONCE + 1) else {
+            return 0;
+        };
+        let pause = MOST_PAUSE.min(1 << more.min(6));
+        pause + pause * u64::from(chance) / 256
+    }
+
+    pub(super) fn are_many(&self, now: u64) -> bool {
+        self.count >= TOLD_FROM && now.saturating_sub(self.last) < FORGOTTEN_AFTER
+    }
+}
+
 /// What a number was given to.
 pub(super) enum Sent {
     /// By the number that the member gave it.
     Message(u64),
     Change(Frame),
+    /// A change that was seen in the room before its answer.
+    Seen,
 }
 
 /// An own message that was sent.
 pub(super) struct Unplaced {
     pub(super) inside: Vec<u8>,
-    /// Where it is, says the answer.
-    pub(super) seq: Option<u64>,
+    /// The epoch that it was encrypted in.
+    pub(super) epoch: u64,
+    /// Where it is, says the answer, and when it came.
+    pub(super) placed: Option<(u64, u64)>,
+    /// It was told that it is not seen there.
+    pub(super) is_told: bool,
+}
+
+/// A change of one's own that is at this place, says the answer, which came then.
+pub(super) struct Placed {
+    pub(super) frame: Frame,
+    pub(super) seq: u64,
+    pub(super) since: u64,
 }
 
 /// How far the room was read.

@@ -14,6 +14,7 @@ use openmls::prelude::{
     ProcessedMessageContent, Proposal, ProtocolMessage, PublicMessageIn, Sender, StagedCommit,
 };
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use subtle::ConstantTimeEq as _;
 
 type Done = (Vec<Frame>, Vec<Shown>);
@@ -150,6 +151,7 @@ impl Room {
             of if of > epoch => return Err(Error::Gap),
             _ => {}
         }
+        let before = self.leaving.clone();
         let reviewed = match self.process(message, (name, policy)) {
             Ok(reviewed) => reviewed,
             Err(why) => return Ok(self.lose(name, epoch + 1, why)),
@@ -160,7 +162,7 @@ impl Room {
             return Ok((Vec::new(), vec![self.removed(&reviewed.by, is_own_return)]));
         }
         let mut shown = self.remember();
-        shown.push(self.changed(&reviewed));
+        shown.push(self.changed(&reviewed, &before));
         let frames = self.again(key, own, name, &reviewed, &mut shown);
         Ok((frames, shown))
     }
@@ -233,7 +235,8 @@ impl Room {
         }
     }
 
-    fn changed(&self, reviewed: &Review) -> Shown {
+    /// `leaving`: who had asked to go, or was revoked, before it.
+    fn changed(&self, reviewed: &Review, leaving: &BTreeSet<u32>) -> Shown {
         let mut joined: Vec<_> = reviewed.added.iter().map(Holder::from).collect();
         let mut left: Vec<_> = reviewed
             .removed
@@ -241,7 +244,15 @@ impl Room {
             .map(|(_, one)| Holder::from(one))
             .collect();
         let by = Holder::from(&reviewed.by);
-        let mut how = How::Change;
+        let has_asked =
+            |(leaf, one): &(u32, Certificate)| leaving.contains(leaf) && self.lists.allows(one);
+        let are_gone = reviewed.added.is_empty()
+            && !reviewed.removed.is_empty()
+            && reviewed.removed.iter().all(has_asked);
+        let mut how = match are_gone {
+            true => How::Gone,
+            false => How::Change,
+        };
         if reviewed.is_external {
             // Who came back neither joined nor left.
             how = match left.iter().position(|one| *one == by) {

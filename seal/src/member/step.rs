@@ -218,6 +218,8 @@ pub enum How {
     Founded,
     /// A member changed it.
     Change,
+    /// The same, of devices that had asked to go: they went by themselves.
+    Gone,
     /// Somebody, or this device, came in by itself.
     CameIn,
     /// The same of a device that was in before: it had lost the group.

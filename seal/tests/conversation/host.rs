@@ -222,7 +222,11 @@ impl Host {
     pub(crate) fn came(&self) -> Vec<How> {
         let how = |show: &Show| match show {
             Show::Room { what, .. } => match what {
-                Shown::Changed { how, .. } if *how != How::Change => Some(*how),
+                Shown::Changed {
+                    how: How::Change | How::Gone,
+                    ..
+                } => None,
+                Shown::Changed { how, .. } => Some(*how),
                 _ => None,
             },
             _ => None,

@@ -3,6 +3,7 @@
 
 mod host;
 mod later;
+mod liar;
 mod shared;
 #[path = "../world/mod.rs"]
 mod world;

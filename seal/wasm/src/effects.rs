@@ -39,6 +39,13 @@ pub(crate) fn show(show: &Show) -> Value {
             "reason": reason,
         }),
         Show::NotShared { reason } => json!({ "what": "not_shared", "reason": reason }),
+        Show::Unseen { seq, content } => json!({
+            "what": "unseen",
+            "place": seq,
+            "text": content.as_ref().map(text),
+        }),
+        Show::Missed { count } => json!({ "what": "missed", "count": count }),
+        Show::InVain(why) => json!({ "what": "in_vain", "why": why }),
         Show::NotIn => json!({ "what": "not_in" }),
         Show::Revoked => json!({ "what": "revoked" }),
         Show::NotFounded => json!({ "what": "not_founded" }),
@@ -88,6 +95,7 @@ fn room(what: &Shown) -> Value {
             "how": match how {
                 How::Founded => "founded",
                 How::Change => "change",
+                How::Gone => "gone",
                 How::CameIn => "in",
                 How::CameBack => "back",
                 How::LetIn => "let_in",

@@ -116,7 +116,7 @@ impl Sealed {
     pub(super) fn read_by_nobody(&self) -> Option<Task> {
         let with = self.with.as_ref()?;
         (self.is_in() && !self.is_shared(with)).then(|| {
-            Task::Note(format!(
+            Task::NotSent(format!(
                 "! not sent: {} is not in this group, and could never read it. They are let in \
                  when they are here",
                 with.user

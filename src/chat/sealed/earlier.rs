@@ -3,9 +3,11 @@
 //! shares them says that they were said.
 
 use super::{Sealed, Task, now, words::Own};
-use crate::chat::{foreign::escaped, view::plural};
+use crate::chat::{
+    foreign::{escaped, time_of},
+    view::plural,
+};
 use anyhow::Result;
-use chrono::{DateTime, Local};
 use seal::{
     Name, Public,
     content::Earlier,
@@ -188,11 +190,11 @@ pub(super) fn of(what: &Shown, own: &Own<'_>) -> String {
 
 /// One line, whatever the text has in it.
 fn line(one: &Earlier) -> String {
-    let at = DateTime::from_timestamp_millis(i64::try_from(one.at).unwrap_or_default());
-    let at = at.unwrap_or_default().with_timezone(&Local);
+    let at = time_of(one.at).map(|at| at.format("%Y-%m-%d %H:%M").to_string());
+    let at = at.unwrap_or_else(|| "(no time)".into());
     let text = escaped(&String::from_utf8_lossy(&one.content.0));
     let (seq, from) = (one.seq, &one.from);
-    format!("  | #{seq} {} {from}: {text}", at.format("%Y-%m-%d %H:%M"))
+    format!("  | #{seq} {at} {from}: {text}")
 }
 
 #[cfg(test)]

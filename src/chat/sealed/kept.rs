@@ -22,6 +22,11 @@ const MOST: usize = 1000;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 /// Notes of one room, at most: what was shared, or asked for, and bytes of them.
 const MOST_NOTES: (usize, usize) = (200, 1024 * 1024);
+/// Records of a later version that are kept for it, at most, and their bytes.
+const MOST_UNKNOWN: (usize, usize) = (200, 1024 * 1024);
+/// What the author of a note begins with in a file. No name has a blank, so that versions which know
+/// of no notes skip them, and not what follows.
+const NOTE: &str = "note ";
 /// Own messages of which it is not known whether they are in the room.
 const MOST_SENT: usize = 64;
 /// How long a message is kept, and the file of a room where nobody is any more: as the service
@@ -45,7 +50,8 @@ pub(super) enum Record {
     },
     /// It will never be in the room.
     Refused { hash: Hash },
-    /// At this place there is no message, but something that is read so.
+    /// At this place there is no message, but something that is read so. Files have it as `Read`,
+    /// of a [`NOTE`]; those of one version, as it is here.
     Noted(Note),
 }
 
@@ -80,6 +86,8 @@ pub(super) struct Kept {
     /// Of their texts.
     bytes: usize,
     notes: BTreeMap<u64, Note>,
+    /// Records that this version does not know, as they are.
+    unknown: Vec<Vec<u8>>,
     /// Own messages that were not seen in the room yet.
     sent: Vec<(Hash, String)>,
     /// Those that were sent before this was opened.
@@ -119,6 +127,7 @@ impl Kept {
             messages: BTreeMap::new(),
             bytes: 0,
             notes: BTreeMap::new(),
+            unknown: Vec::new(),
             sent: Vec::new(),
             sent_before: Vec::new(),
         };
@@ -145,10 +154,13 @@ impl Kept {
             let Some((record, rest)) = rest.split_at_checked(length) else {
                 return false;
             };
-            let record = shelf::unlock(record, &self.identity, &self.about);
-            let record = record.ok().and_then(|it| serde_json::from_slice(&it).ok());
-            let Some(record) = record else { return false };
-            self.take(record);
+            let Ok(record) = shelf::unlock(record, &self.identity, &self.about) else {
+                return false;
+            };
+            match serde_json::from_slice(&record) {
+                Ok(record) => self.take(record),
+                Err(_) => self.unknown.push(record.to_vec()),
+            }
             bytes = rest;
         }
         bytes.is_empty()
@@ -173,6 +185,19 @@ impl Kept {
             } => {
                 if let Some(hash) = sent {
                     self.sent.retain(|(sent, _)| *sent != hash);
+                }
+                if let Some(by) = from.strip_prefix(NOTE) {
+                    let from = by.to_owned();
+                    self.notes.insert(
+                        seq,
+                        Note {
+                            seq,
+                            at,
+                            from,
+                            text,
+                        },
+                    );
+                    return;
                 }
                 let Ok(from) = Name::parse(&from) else { return };
                 self.bytes += text.len();
@@ -290,7 +315,7 @@ impl Kept {
     }
 
     fn count(&self) -> usize {
-        self.messages.len() + self.notes.len()
+        self.messages.len() + self.notes.len() + self.unknown.len()
     }
 
     /// Forgets what is from before a place, of all or of one.
@@ -299,6 +324,8 @@ impl Kept {
     /// It cannot be written.
     pub(super) fn trim(&mut self, before: u64, of: Option<&str>) -> Result<()> {
         let count = self.count();
+        // Which place they are of is not known here, but somebody wants what is there forgotten.
+        self.unknown.clear();
         let stays = |seq: u64, from: &str| seq >= before || of.is_some_and(|of| from != of);
         self.messages
             .retain(|seq, one| stays(*seq, one.from.as_str()));
@@ -328,11 +355,29 @@ impl Kept {
             };
             bytes -= oldest.text.len();
         }
+        let (most, most_bytes) = MOST_UNKNOWN;
+        let mut bytes: usize = self.unknown.iter().map(Vec::len).sum();
+        while self.unknown.len() > most || bytes > most_bytes {
+            bytes -= self.unknown.remove(0).len();
+        }
     }
 
     fn locked(&self, record: &Record) -> Result<Vec<u8>> {
-        let record = serde_json::to_vec(record)?;
-        let locked = shelf::lock(&record, &self.identity, &self.about, &rand::random());
+        let record = match record {
+            Record::Noted(note) => serde_json::to_vec(&Record::Read {
+                seq: note.seq,
+                at: note.at,
+                from: format!("{NOTE}{}", note.from),
+                text: note.text.clone(),
+                sent: None,
+            }),
+            record => serde_json::to_vec(record),
+        };
+        self.lock(&record?)
+    }
+
+    fn lock(&self, record: &[u8]) -> Result<Vec<u8>> {
+        let locked = shelf::lock(record, &self.identity, &self.about, &rand::random());
         let length = u32::try_from(locked.len()).context("a record too long to keep")?;
         Ok([&length.to_be_bytes(), &locked[..]].concat())
     }
@@ -356,6 +401,9 @@ impl Kept {
         let mut bytes = Vec::new();
         for record in read.chain(notes).chain(sent) {
             bytes.extend(self.locked(&record)?);
+        }
+        for record in &self.unknown {
+            bytes.extend(self.lock(record)?);
         }
         let place = || format!("cannot write {}", self.path.display());
         // No room has a dot in its name.
@@ -385,209 +433,4 @@ fn trim_old_rooms(folder: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hash(bytes: &[u8]) -> Hash {
-        Kept::hash(bytes)
-    }
-
-    const NOW: u64 = 4_000_000_000_000;
-
-    fn open(folder: &Path) -> Kept {
-        let identity = Identity::from_seed(&[1; 32]);
-        Kept::open(&folder.join("key"), identity, ("aaa", "harry")).unwrap()
-    }
-
-    fn keep(kept: &mut Kept, records: Vec<Record>) -> Result<()> {
-        kept.keep(records)?;
-        kept.write()
-    }
-
-    fn read(seq: u64, text: &str) -> Record {
-        Record::Read {
-            seq,
-            at: NOW,
-            from: "kim".into(),
-            text: text.into(),
-            sent: None,
-        }
-    }
-
-    fn seqs(messages: &[Earlier]) -> Vec<u64> {
-        messages.iter().map(|one| one.seq).collect()
-    }
-
-    fn sealed(seq: u64, from: &str, bytes: &'static [u8]) -> Event {
-        Event {
-            seq,
-            at: NOW,
-            from: from.into(),
-            to: None,
-            id: None,
-            body: Body::Sealed(bytes.into()),
-        }
-    }
-
-    #[test]
-    fn what_was_read_is_there_again_and_lies_nowhere_in_the_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = open(folder.path());
-        let records = [2, 1, 4].map(|seq| read(seq, "Hello")).into();
-        keep(&mut kept, records).unwrap();
-        keep(&mut kept, vec![read(4, "Hello")]).unwrap();
-        drop(kept);
-        let kept = open(folder.path());
-        assert_eq!(seqs(&kept.newest(100, u64::MAX)), [1, 2, 4]);
-        assert_eq!(seqs(&kept.newest(2, 4)), [1, 2]);
-        assert_eq!(seqs(&kept.newest(1, u64::MAX)), [4]);
-        let mut events = [
-            sealed(2, "kim", b"x"),
-            sealed(3, "kim", b"x"),
-            sealed(4, "tom", b"x"),
-        ];
-        kept.recall(&mut events);
-        let texts: Vec<_> = events.iter().map(Event::text).collect();
-        assert_eq!(texts, [Some("Hello"), None, None]);
-        let file = fs::read(&kept.path).unwrap();
-        assert!(!file.windows(5).any(|part| part == b"Hello"));
-    }
-
-    #[test]
-    fn what_is_no_message_is_read_again_at_its_place_and_is_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = open(folder.path());
-        let note = |seq, from: &str, text: &str| {
-            let (from, text) = (from.into(), text.into());
-            let at = NOW;
-            Record::Noted(Note {
-                seq,
-                at,
-                from,
-                text,
-            })
-        };
-        let asked = "you asked the others for the last 9 messages from before";
-        keep(
-            &mut kept,
-            vec![note(2, "harry", asked), note(3, "kim", "kim shared")],
-        )
-        .unwrap();
-        drop(kept);
-        let mut kept = open(folder.path());
-        let mut events = [sealed(2, "harry", b"x"), sealed(4, "harry", b"x")];
-        let noted = kept.recall(&mut events);
-        assert_eq!(
-            noted.into_iter().collect::<Vec<_>>(),
-            [(2, asked.to_owned())]
-        );
-        assert_eq!(
-            kept.newest(9, u64::MAX).len(),
-            0,
-            "and it is no message to share"
-        );
-        kept.trim(9, Some("kim")).unwrap();
-        assert_eq!(open(folder.path()).notes.len(), 1);
-        let large = "x".repeat(600_000);
-        for seq in 10..20 {
-            keep(&mut kept, vec![note(seq, "kim", &large)]).unwrap();
-        }
-        drop(kept);
-        let mut kept = open(folder.path());
-        assert_eq!(kept.notes.keys().collect::<Vec<_>>(), [&19]);
-        keep(
-            &mut kept,
-            (30..400).map(|seq| note(seq, "kim", "x")).collect(),
-        )
-        .unwrap();
-        drop(kept);
-        let mut kept = open(folder.path());
-        assert_eq!(kept.notes.len(), MOST_NOTES.0);
-        kept.trim(u64::MAX, None).unwrap();
-        assert_eq!(open(folder.path()).notes.len(), 0);
-    }
-
-    #[test]
-    fn an_own_message_is_known_by_its_bytes_until_it_is_in_the_room() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = open(folder.path());
-        let sent = |bytes: &[u8], text: &str| Record::sent(bytes, text.as_bytes());
-        let (one, two) = (sent(b"one", "Hello"), sent(b"two", "refused"));
-        keep(&mut kept, vec![one, two, sent(b"three", "lost")]).unwrap();
-        keep(&mut kept, vec![Record::Refused { hash: hash(b"two") }]).unwrap();
-        drop(kept);
-        let mut kept = open(folder.path());
-        let event = sealed(7, "harry", b"one");
-        assert_eq!(kept.said_before(&event), Some("Hello"));
-        assert_eq!(kept.said_before(&sealed(8, "harry", b"two")), None);
-        let own = kept.sent_as(Some(&event.body), "Hello");
-        assert!(own.is_some() && own == kept.sent_as(None, "Hello"));
-        let mut record = read(7, "Hello");
-        if let Record::Read { sent, .. } = &mut record {
-            *sent = own;
-        }
-        keep(&mut kept, vec![record]).unwrap();
-        drop(kept);
-        let unseen: Vec<_> = open(folder.path()).sent;
-        assert_eq!(unseen, [(hash(b"three"), "lost".to_owned())]);
-    }
-
-    #[test]
-    fn what_was_cut_off_costs_nothing_that_was_written_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = open(folder.path());
-        keep(&mut kept, vec![read(1, "one"), read(2, "two")]).unwrap();
-        let path = kept.path.clone();
-        let whole = fs::read(&path).unwrap();
-        for cut in 1..whole.len() / 2 {
-            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            let mut kept = open(folder.path());
-            assert_eq!(seqs(&kept.newest(9, u64::MAX)), [1], "{cut}");
-            keep(&mut kept, vec![read(3, "three")]).unwrap();
-            assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1, 3]);
-        }
-    }
-
-    #[test]
-    fn it_is_bounded_and_what_is_forgotten_is_not_in_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = open(folder.path());
-        keep(&mut kept, (1..=1200).map(|seq| read(seq, "x")).collect()).unwrap();
-        assert_eq!(open(folder.path()).messages.len(), MOST);
-        let large = "x".repeat(60_000);
-        for seq in 1201..1300 {
-            keep(&mut kept, vec![read(seq, &large)]).unwrap();
-        }
-        assert!(kept.bytes <= MOST_BYTES && kept.messages.len() < 40);
-        assert!(fs::metadata(&kept.path).unwrap().len() < 6_000_000);
-        kept.trim(1299, None).unwrap();
-        assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1299]);
-        assert!(fs::metadata(&kept.path).unwrap().len() < 61_000);
-        keep(&mut kept, vec![read(1300, "x")]).unwrap();
-        kept.trim(u64::MAX, Some("tom")).unwrap();
-        assert_eq!(open(folder.path()).messages.len(), 2);
-        kept.trim(1300, Some("kim")).unwrap();
-        assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [1300]);
-    }
-
-    #[test]
-    fn nothing_is_kept_for_longer_than_a_year() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut kept = open(folder.path());
-        let old = Record::Read {
-            seq: 1,
-            at: 1_500_000_000_000,
-            from: "kim".into(),
-            text: "old".into(),
-            sent: None,
-        };
-        keep(&mut kept, vec![old, read(2, "new")]).unwrap();
-        let elsewhere = kept.path.with_file_name("elsewhere");
-        fs::write(&elsewhere, "x").unwrap();
-        let long_ago = SystemTime::now() - LONGEST - Duration::from_secs(60);
-        let file = File::options().write(true).open(&elsewhere).unwrap();
-        file.set_modified(long_ago).unwrap();
-        assert_eq!(seqs(&open(folder.path()).newest(9, u64::MAX)), [2]);
-        assert!(!elsewhere.exists());
-    }
-}
+mod tests;

@@ -8,12 +8,13 @@ mod kept;
 mod publishing;
 pub(super) mod said;
 pub(crate) mod store;
+mod telling;
 mod words;
 
 use super::{
     Options,
     key::Stored,
-    repeats::{BEHIND_A_GAP, Repeats, UNREADABLE},
+    repeats::{BEHIND_A_GAP, OVERTAKEN, Repeats, UNREADABLE},
 };
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
@@ -28,13 +29,12 @@ use safe_chat_client::{
 };
 use seal::{
     Conversation, DeviceKey, Identity, Member, Name, Public,
-    conversation::{Effect, Outgoing, Show},
-    member::{self, Shown},
+    conversation::{Effect, Outgoing, Show, Waits},
     rules::JoinPolicy,
 };
 use std::{
     collections::{BTreeSet, HashMap},
-    mem::{Discriminant, discriminant},
+    mem::Discriminant,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -98,6 +98,10 @@ pub(super) enum Task {
     /// An event of the room, as its members see it.
     Event(Event),
     Note(String),
+    /// Something that was said will not be in the room, and why.
+    NotSent(String),
+    /// What was said waits; told beside a pipe only if it may wait for long, and was not told.
+    Waits(String, bool),
 }
 
 /// See the module.
@@ -123,7 +127,9 @@ pub(super) struct Sealed {
     /// It was told that the service does not say how to come in.
     asks_in_vain: bool,
     /// Why it is not in, as it was told since it was in.
-    told_why: Option<Discriminant<Show>>,
+    told_why: Vec<Discriminant<Show>>,
+    /// What messages wait for, as it was told beside a pipe.
+    told_waits: Option<Waits>,
     /// The other one, in a room of two.
     with: Option<With>,
     /// Who has written to this person alone: the name, as they say, and the key.
@@ -147,6 +153,7 @@ pub(super) struct Sealed {
     /// What the service shows and nobody can read or take.
     faults: Repeats,
     gaps: Repeats,
+    overtaken: Repeats,
     /// What the service says of what it has just refused.
     why: String,
     /// It was told that there was nothing to share with whom this device let in.
@@ -228,7 +235,8 @@ impl Sealed {
             unadded: Vec::new(),
             publishing: Publishing::default(),
             asks_in_vain: false,
-            told_why: None,
+            told_why: Vec::new(),
+            told_waits: None,
             with: None,
             invitations: Vec::new(),
             told: HashMap::new(),
@@ -241,6 +249,7 @@ impl Sealed {
             shared_history: 0,
             faults: UNREADABLE,
             gaps: BEHIND_A_GAP,
+            overtaken: OVERTAKEN,
             why: String::new(),
             had_nothing_to_share: false,
         })
@@ -332,15 +341,23 @@ impl Sealed {
         if self.conversation.is_leaving() {
             let note = "! not sent: you are leaving the group of this room. Who starts again after \
                         that comes back by /agree";
-            return Ok(vec![Task::Note(note.into())]);
+            return Ok(vec![Task::NotSent(note.into())]);
         }
         if let Some(note) = self.read_by_nobody() {
             return Ok(vec![note]);
         }
-        match self.conversation.say(text.as_bytes(), now()) {
-            Ok(effects) => self.perform(effects, None),
-            Err(error) => Ok(vec![Task::Note(format!("! not sent: {error}"))]),
+        let said = self.conversation.say(text.as_bytes(), now());
+        let effects = match said {
+            Ok(effects) => effects,
+            Err(error) => return Ok(vec![Task::NotSent(format!("! not sent: {error}"))]),
+        };
+        let mut tasks = self.perform(effects, None)?;
+        if let Some(waits) = self.conversation.waits_for() {
+            let note = telling::waits(waits, text);
+            let was_told = self.told_waits.replace(waits) == Some(waits);
+            tasks.push(Task::Waits(note, !was_told && telling::is_long(waits)));
         }
+        Ok(tasks)
     }
 
     pub(super) fn tick(&mut self) -> Result<Vec<Task>> {
@@ -360,7 +377,7 @@ impl Sealed {
         }
         tasks.extend(self.look());
         tasks.extend(self.recheck()?);
-        let untold = [self.gaps.tick(), self.faults.tick()];
+        let untold = self.counted().map(Repeats::tick);
         tasks.extend(untold.into_iter().flatten().map(Task::Note));
         Ok(tasks)
     }
@@ -510,74 +527,6 @@ impl Sealed {
             self.write()?;
         }
         Ok(tasks)
-    }
-
-    fn shown(&mut self, show: &Show, event: Option<&Event>) -> Option<Task> {
-        let mut is_counted = |event: &Event| {
-            let repeats = self.repeats(show);
-            repeats.is_some_and(|of| !of.is_told(event.seq))
-        };
-        if event.is_some_and(&mut is_counted) || self.was_told(show) {
-            return None;
-        }
-        Some(match (self.message(show, event), show) {
-            (Some(event), _) => Task::Event(event),
-            (None, Show::NotIn) if self.with.is_some() => self.not_let_in_yet(),
-            (None, other) => Task::Note(self.said_of(other, event)),
-        })
-    }
-
-    /// What a service can have this device say without end.
-    fn repeats(&mut self, show: &Show) -> Option<&mut Repeats> {
-        match show {
-            Show::Odd(member::Error::Gap) => Some(&mut self.gaps),
-            Show::Odd(_) => Some(&mut self.faults),
-            Show::Room {
-                what: Shown::Unreadable(_),
-                ..
-            } => Some(&mut self.faults),
-            _ => None,
-        }
-    }
-
-    /// How many of these were not told of.
-    pub(super) fn untold(&mut self) -> [Option<String>; 2] {
-        [self.gaps.rest(), self.faults.rest()]
-    }
-
-    /// What there is to read of what is no message.
-    pub(super) fn said_of(&self, show: &Show, event: Option<&Event>) -> String {
-        let said = words::of(show, &self.reader(), &self.why);
-        words::as_from(said, show, event)
-    }
-
-    /// Why this device is not in is told once, however often the room says so.
-    fn was_told(&mut self, show: &Show) -> bool {
-        let why = match show {
-            Show::NotIn | Show::NotFounded | Show::Shut | Show::Revoked => discriminant(show),
-            Show::Room {
-                what:
-                    Shown::Leaving {
-                        who,
-                        is_revoked: true,
-                        ..
-                    },
-                ..
-            } if self.reader().is(who) => discriminant(&Show::Revoked),
-            Show::Room {
-                what: Shown::Changed { .. },
-                ..
-            } => {
-                let is_allowed = !self
-                    .conversation
-                    .member()
-                    .is_revoked(self.conversation.room());
-                self.told_why.take_if(|_| is_allowed);
-                return false;
-            }
-            _ => return false,
-        };
-        self.told_why.replace(why) == Some(why)
     }
 
     fn reader(&self) -> words::Own<'_> {

@@ -7,7 +7,10 @@ use super::{
     kept::{Kept, Note, Record},
     now_ms,
 };
-use crate::chat::{foreign::escaped, view::UNENCRYPTED};
+use crate::chat::{
+    foreign::{escaped, time_of},
+    view::UNENCRYPTED,
+};
 use anyhow::Result;
 use safe_chat_client::{Body, Event};
 use seal::{
@@ -76,6 +79,13 @@ impl Sealed {
                         self.sent.insert(*number, Kept::hash(bytes));
                     }
                 }
+                Effect::Show(Show::Unseen { content, .. }) => {
+                    let text = content
+                        .as_ref()
+                        .map(|content| String::from_utf8_lossy(&content.0));
+                    let hash = text.and_then(|text| self.kept.sent_as(None, &text));
+                    records.extend(hash.map(|hash| Record::Refused { hash }));
+                }
                 Effect::Show(show) => {
                     let read = self.message(show, event);
                     records.extend(read.and_then(|read| self.record(&read, event)));
@@ -93,7 +103,7 @@ impl Sealed {
         let sent = is_own.then(|| self.kept.sent_as(event.map(|event| &event.body), text));
         Some(Record::Read {
             seq: read.seq,
-            at: read.at,
+            at: kept_at(read.at),
             from: read.from.clone(),
             text: text.into(),
             sent: sent.flatten(),
@@ -111,7 +121,7 @@ impl Sealed {
         };
         Some(Record::Noted(Note {
             seq,
-            at: event.map_or_else(now_ms, |event| event.at),
+            at: event.map_or_else(now_ms, |event| kept_at(event.at)),
             from: by.user.to_string(),
             text: self.said_of(show, event),
         }))
@@ -190,6 +200,11 @@ impl Sealed {
         let note = "what this device had kept of what was said in this room is forgotten here";
         Ok(Task::Note(note.into()))
     }
+}
+
+/// For how long something is kept, the service does not say.
+fn kept_at(at: u64) -> u64 {
+    time_of(at).map_or_else(now_ms, |_| at)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What a person reads of a sealed room beside its messages. Pure.
 
-use super::super::foreign::{listed, named, of_service, shortened};
-use super::earlier;
+use super::super::{
+    foreign::{listed, named, of_service, shortened},
+    view::plural,
+};
+use super::{earlier, telling};
 use safe_chat_client::Event;
 use seal::{
     Name, Public,
@@ -54,6 +57,14 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
         Show::Refused {
             content: Some(content),
             reason,
+        } if reason == BAD_CREDENTIAL => format!(
+            "! not sent, for this device, {device}, does not count in this room any more (it was \
+             revoked, or is not allowed yet: /allow {device} at a device of yours that is in): {}",
+            shortened(&String::from_utf8_lossy(&content.0))
+        ),
+        Show::Refused {
+            content: Some(content),
+            reason,
         } => format!(
             "! not sent, for the room refused it ({}): {}",
             refused(reason, why),
@@ -63,6 +74,16 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
             "! messages from before were neither shared nor asked for, for the room refused that: \
              {}. The same again later",
             refused(reason, why)
+        ),
+        Show::Unseen { seq, content } => telling::unseen(*seq, content.as_ref()),
+        Show::Missed { count } => format!(
+            "{} that came while this device was out of the group cannot be read by it: /ask asks \
+             the others for what was said",
+            plural(*count, "message")
+        ),
+        Show::InVain(why) => format!(
+            "! {why}. It hides something, or is not in order: ask whoever runs it, and the others \
+             by another way. This device goes on trying by itself, every minute or two"
         ),
         Show::NotIn => format!(
             "you are not in the group of this room: somebody who is can let you in with\n\
@@ -243,6 +264,7 @@ fn changed(
         How::CameBack => format!("{name} came back"),
         How::LetIn => format!("{name} let you in{to}"),
         How::LetInAgain => format!("{name} let you in again{}", meanwhile(&others, left)),
+        How::Gone => format!("{} went by themselves", devices(left)),
         How::Change => {
             let (mut let_in, mut removed) = (joined.to_vec(), devices(left));
             let_in.retain(|one| !own.is(one));
@@ -502,6 +524,13 @@ mod tests {
                 "you removed your device web",
             ),
             (How::Change, &harry, &[], &[], "you renewed keys"),
+            (
+                How::Gone,
+                &harry,
+                &[],
+                &[&kim],
+                "kim (cli) went by themselves",
+            ),
             (How::CameIn, &charly, &[&charly], &[], "charly came in"),
             (
                 How::CameIn,

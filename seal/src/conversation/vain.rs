@@ -1,0 +1,181 @@
+//! What a server could have a device do without end, and what it says is in the room and does not
+//! show there: the device tries again less and less often, and says what it sees.
+
+use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, Placed, Reading, Sent};
+use super::{Conversation, Effect, MOST_WAITING, Show};
+use crate::handshake::Handshake;
+use crate::member::{Content, Frame};
+
+/// Seconds for which something may be missing that the service says is in the room.
+pub(super) const UNSEEN_AFTER: u64 = 30;
+
+/// The service refuses a founding, for there is a group, and has none to give.
+pub(super) const NO_GROUP: &str =
+    "the service says that the room has a group, and does not give it";
+/// A way in lost against a change that nobody shows.
+pub(super) const TOO_LATE: &str =
+    "the service says each time that somebody else was faster than this device";
+/// A way in is said to be in the room.
+const NOT_SHOWN: &str = "the service says each time that this device came into the group, and does \
+                         not show that in the room";
+/// The group is lost as soon as the device is in.
+pub(super) const LOST_AGAIN: &str =
+    "the service shows each time what this device's group cannot have, so that it is out again";
+/// Messages are refused as of keys that are too old.
+const OLD_KEYS: &str = "the service refuses what you say as encrypted with keys that are too old, \
+                        and shows no change of the group that made new ones";
+
+impl Conversation {
+    /// The way in came to nothing: another one is begun at once, unless there were many.
+    pub(super) fn try_again(&mut self, effects: &mut Vec<Effect>) {
+        let pause = self.tries.pause(self.now, self.random[0]);
+        if pause == 0 {
+            self.entering = Entering::No;
+            return;
+        }
+        (self.entering, self.ask_again.0) = (Entering::Waiting, self.now + pause);
+        if self.tries.are_many(self.now) {
+            effects.push(Effect::Show(Show::InVain(self.failed)));
+        }
+    }
+
+    /// A message was refused, for its keys are too old: it is encrypted anew, at once only if the
+    /// device has newer ones by now.
+    pub(super) fn put_back(&mut self, inside: Vec<u8>, epoch: u64, effects: &mut Vec<Effect>) {
+        let at = self.returned.min(self.waiting.len());
+        self.waiting.insert(at, inside);
+        self.returned = at + 1;
+        if self.member.epoch(&self.room) == Some(epoch) && !self.is_held() {
+            let pause = self.stale.pause(self.now, self.random[0]).max(1);
+            self.held = Some((epoch, self.now + pause));
+            if self.stale.are_many(self.now) {
+                effects.push(Effect::Show(Show::InVain(OLD_KEYS)));
+            }
+        }
+    }
+
+    /// The next message that can be sent.
+    pub(super) fn next_waiting(&mut self) -> Option<Vec<u8>> {
+        match self.is_held() {
+            true => None,
+            false => self.waiting.pop_front(),
+        }
+    }
+
+    /// Whether messages wait until the group has newer keys, or for their next try.
+    pub(super) fn is_held(&self) -> bool {
+        let epoch = self.member.epoch(&self.room);
+        self.held
+            .is_some_and(|(of, until)| epoch == Some(of) && self.now < until)
+    }
+
+    /// The service says that a change is at this place; it counts when its event comes.
+    pub(super) fn is_placed(&mut self, frame: Frame, seq: u64) {
+        if matches!(frame, Frame::Devices { .. }) || self.is_outstanding(&frame) {
+            let since = self.now;
+            self.placed.push(Placed { frame, seq, since });
+        }
+    }
+
+    /// A list of devices is in the room; other changes are known by what they change.
+    pub(super) fn has_seen(&mut self, handshake: &Handshake) {
+        let Handshake::Devices(list) = handshake else {
+            return;
+        };
+        let is_it =
+            |frame: &Frame| matches!(frame, Frame::Devices { list: own, .. } if own == list);
+        self.placed.retain(|one| !is_it(&one.frame));
+        for sent in self.sent.values_mut() {
+            if matches!(sent, Sent::Change(frame) if is_it(frame)) {
+                *sent = Sent::Seen;
+            }
+        }
+    }
+
+    /// Whether what the service says is at this place cannot come any more: something else was read
+    /// there, or nothing came.
+    fn is_unseen(&self, seq: u64, since: u64) -> bool {
+        let is_past = self.seq >= seq && !self.gaps.contains(&seq);
+        let is_late = self.reading == Reading::Live && self.now >= since + UNSEEN_AFTER;
+        is_past || is_late
+    }
+
+    /// Tells of what the service says is in the room, and does not show there.
+    pub(super) fn tell_unseen(&mut self, effects: &mut Vec<Effect>) {
+        let unseen = self.unplaced.iter().filter_map(|(number, message)| {
+            let (seq, since) = message.placed?;
+            (!message.is_told && self.is_unseen(seq, since)).then_some((*number, seq))
+        });
+        let unseen: Vec<_> = unseen.collect();
+        for (number, seq) in unseen {
+            let Some(message) = self.unplaced.get_mut(&number) else {
+                continue;
+            };
+            message.is_told = true;
+            let content = self.member.own_inside(&self.room, &message.inside);
+            let content = content.and_then(Result::ok);
+            effects.push(Effect::Show(Show::Unseen { seq, content }));
+        }
+        let told = self.unplaced.iter().filter(|(_, message)| message.is_told);
+        let told: Vec<_> = told.map(|(number, _)| *number).collect();
+        for number in told.iter().rev().skip(MOST_WAITING) {
+            self.unplaced.remove(number);
+        }
+        self.tell_unseen_changes(effects);
+    }
+
+    fn tell_unseen_changes(&mut self, effects: &mut Vec<Effect>) {
+        let placed = std::mem::take(&mut self.placed).into_iter();
+        let (awaited, rest): (Vec<_>, Vec<_>) = placed.partition(|one| {
+            matches!(one.frame, Frame::Devices { .. }) || self.is_outstanding(&one.frame)
+        });
+        drop(rest);
+        for one in awaited {
+            if !self.is_unseen(one.seq, one.since) {
+                self.placed.push(one);
+                continue;
+            }
+            self.leaves &= !matches!(one.frame, Frame::Leave { .. });
+            self.give_up(&one.frame, effects);
+            if self.entering == Entering::Sent {
+                self.failed = NOT_SHOWN;
+                continue;
+            }
+            self.changes_at = self.now + CHANGE_AFTER;
+            let (seq, content) = (one.seq, None::<Content>);
+            effects.push(Effect::Show(Show::Unseen { seq, content }));
+        }
+    }
+
+    /// Something was said while this device was out, which it was not before.
+    pub(super) fn misses(&mut self, seq: u64) {
+        let is_new = self.unread.last().is_none_or(|last| *last < seq);
+        if self.was_in && is_new && self.member.is_out(&self.room) {
+            match self.unread.len() < MOST_GAPS {
+                true => self.unread.push(seq),
+                false => self.unread_more += 1,
+            }
+        }
+    }
+
+    /// The device is in again from a place on: how much it cannot read.
+    pub(super) fn tell_missed(&mut self, seq: Option<u64>, effects: &mut Vec<Effect>) {
+        let before = |one: &&u64| seq.is_none_or(|seq| **one < seq);
+        let count = self.unread.iter().filter(before).count() as u64 + self.unread_more;
+        (self.unread, self.unread_more) = (Vec::new(), 0);
+        if count > 0 {
+            effects.push(Effect::Show(Show::Missed { count }));
+        }
+    }
+
+    /// What waits to be said and can never be, for its person has revoked this device.
+    pub(super) fn refuse_as_revoked(&mut self, effects: &mut Vec<Effect>) {
+        if self.waiting.is_empty() || !self.member.is_revoked(&self.room) {
+            return;
+        }
+        self.returned = 0;
+        for inside in std::mem::take(&mut self.waiting) {
+            effects.push(self.refused(&inside, super::answers::BAD_CREDENTIAL));
+        }
+    }
+}
