@@ -268,8 +268,8 @@ impl Builder {
         self
     }
 
-    /// How long a message or a question may wait for its answer (default: 60 s; `None`: a message for
-    /// ever, a question 60 s).
+    /// How long a message or a question may wait for its answer (default: 60 s; `None`: a message
+    /// for ever, a question 60 s).
     pub fn answer_within(mut self, within: Option<Duration>) -> Self {
         self.answer_within = within;
         self

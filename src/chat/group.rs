@@ -65,6 +65,7 @@ impl Chat {
                 Task::Ask(asked) => self.answers.push(Box::pin(asked.map(Answer::Found))),
                 Task::Resume(seq) => {
                     let anew = (self.begin)(Some(seq))?;
+                    self.reads_again = true;
                     std::mem::replace(&mut self.client, anew).close().await;
                 }
                 Task::Event(event) => self.show(&Line::Event(event))?,

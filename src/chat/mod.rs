@@ -188,6 +188,7 @@ async fn stay(
         is_direct: with.is_some(),
         next_stay: None,
         is_shut_out: false,
+        reads_again: false,
         unsure: None,
         refused: 0,
         troubles: Vec::new(),
@@ -267,6 +268,8 @@ struct Chat {
     next_stay: Option<stay::Next>,
     /// The room is sealed, and this came without what reads it.
     is_shut_out: bool,
+    /// The room is read again by another client, which nobody has to know.
+    reads_again: bool,
     /// What the user typed last, and was told that something is lost by it.
     unsure: Option<Command>,
     refused: u64,
@@ -475,12 +478,15 @@ impl Chat {
                 if let (Notice::Event(event), Some(_)) = (&mut notice, &self.sealed) {
                     unmask(event);
                 }
+                let mut is_again = false;
                 if matches!(notice, Notice::Connected { .. }) {
                     self.troubles.clear();
                     self.attempts_left = None;
+                    is_again = std::mem::take(&mut self.reads_again);
                 }
                 let tasks = self.of_notice(&notice)?;
                 if let Some(line) = self.room.take(notice)
+                    && !is_again
                     && !(self.sealed.is_some() && line.is_encrypted())
                 {
                     self.show(&line)?;

@@ -462,7 +462,7 @@ fn a_server_that_answers_nothing_is_left_after_a_while_and_it_is_known_since_whe
         }
     };
     assert_eq!((left - start, again), (Duration::from_secs(30), 1));
-    // Over the next connection it goes once more, and one that is stored waits as long as it has to.
+    // Over the next connection it goes once more. One that is stored waits as long as it has to.
     let effects = session.take(welcome(0, true), false, now);
     assert_eq!(sent(&effects), ["m1"]);
     let accepted = ServerFrame::Accepted { id: "m1".into() };

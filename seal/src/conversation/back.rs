@@ -21,7 +21,7 @@ impl Conversation {
         self.go_on(effects)
     }
 
-    /// Nothing of the group is at this place, so that it counts as read: a session that goes on from
+    /// Nothing of the group is at this place, so it counts as read: a session that goes on from
     /// here would else wait for what is before it.
     pub(super) fn passes(&mut self, seq: u64, effects: &mut Vec<Effect>) {
         let is_next = self.read_up_to().is_some_and(|read| read < seq);

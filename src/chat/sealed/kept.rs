@@ -24,8 +24,8 @@ const MOST_BYTES: usize = 2 * 1024 * 1024;
 const MOST_NOTES: (usize, usize) = (200, 1024 * 1024);
 /// Records of a later version that are kept for it, at most, and their bytes.
 const MOST_UNKNOWN: (usize, usize) = (200, 1024 * 1024);
-/// What the author of a note begins with in a file. No name has a blank, so that versions which know
-/// of no notes skip them, and not what follows.
+/// What the author of a note begins with in a file. No name has a blank, so versions that know of
+/// no notes skip them, and not what follows.
 const NOTE: &str = "note ";
 /// Own messages of which it is not known whether they are in the room.
 const MOST_SENT: usize = 64;

@@ -103,7 +103,7 @@ pub(super) fn unseen(seq: u64, content: Option<&Content>) -> String {
         ),
         None => format!(
             "! the service says that a change of yours, or what you shared, is in the room at \
-             #{seq}, and does not show it there: it may not count. Look at /devices, and do it again"
+             #{seq}, and does not show it there: it may not count. Look at /devices; do it again"
         ),
     }
 }
