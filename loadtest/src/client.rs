@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// More than ever wait for an answer: what is sent is bounded by whoever sends.
 const WINDOW: usize = 1 << 16;
 
+/// Events that whoever wants what is gone is shown instead, at most.
+const HISTORY: u16 = 500;
+
 /// A step of a client, and when it was.
 pub type Timed = (Instant, Step);
 
@@ -79,7 +82,8 @@ impl Options {
             .insist()
             .trace(true);
         if let Some(seq) = since {
-            builder = builder.since(*seq);
+            // What is left of it, if that is gone.
+            builder = builder.since(*seq).history(HISTORY);
         }
         Ok(builder.start()?)
     }

@@ -2,11 +2,13 @@
 //! servers meanwhile.
 //!
 //! [`Crowd::gather`] connects them, [`Crowd::begin`] lets them talk at a steady rate,
-//! [`Crowd::finish`] lets everything settle, reads the rooms once more from their beginning, lets
-//! half of the clients leave, and judges. What happened when is in [`Outcome`].
+//! [`Crowd::settle`] lets everything settle, [`Crowd::finish`] reads the rooms once more from their
+//! beginning, lets half of the clients leave, and judges. What happened when is in [`Outcome`].
+//! What an operator has removed meanwhile is written down in a [`Record`].
 
 mod notes;
 mod outcome;
+mod record;
 mod talk;
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
 use anyhow::{Context, Result};
 use notes::{Note, Notes};
 pub use outcome::{Answer, Outcome};
+pub use record::Record;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -32,6 +35,8 @@ const GATHER: Duration = Duration::from_secs(60);
 const LEAVE: Duration = Duration::from_secs(15);
 /// How long it may take to read a room from its beginning.
 const READ: Duration = Duration::from_secs(120);
+/// How long after its last client has left a gateway may still have a room in its memory.
+const FORGETS: Duration = Duration::from_secs(10);
 /// How long everything may take to settle, even if it moves.
 const MOST: Duration = Duration::from_secs(900);
 /// Messages of a client that may wait for a connection; more are not made.
@@ -71,6 +76,9 @@ pub struct Crowd {
     tasks: JoinSet<()>,
     quiet: watch::Sender<bool>,
     began: Instant,
+    ended: Instant,
+    /// Who came to see that nothing is shown that is gone.
+    strangers: usize,
 }
 
 impl Crowd {
@@ -96,11 +104,13 @@ impl Crowd {
             tasks,
             quiet: watch::channel(false).0,
             began: Instant::now(),
+            ended: Instant::now(),
+            strangers: 0,
         };
         let (connected, mut all) = mpsc::channel(1);
         for n in 0..crowd.plan.clients {
             let member = crowd.join(
-                format!("user-{n:03}"),
+                user(n),
                 n % crowd.plan.rooms.len(),
                 n,
                 None,
@@ -138,6 +148,7 @@ impl Crowd {
         let (steps, mut own) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let (noted, name) = (self.noted.clone(), user.clone());
+        self.look(|notes| notes.rooms[room].free.insert(name.clone(), Instant::now()));
         self.tasks.spawn(async move {
             while let Some((at, step)) = own.recv().await {
                 let _ = noted.send(Note::Step {
@@ -179,9 +190,14 @@ impl Crowd {
         self.began
     }
 
+    /// Where it is written down what an operator has removed.
+    pub fn record(&self) -> Record {
+        Record::new(&self.plan, &self.notes)
+    }
+
     /// When a message of each room was last answered `journaled`.
     pub fn last_journaled(&self) -> Vec<Option<Instant>> {
-        self.look(Notes::last_journaled)
+        self.look(|notes| notes.last_journaled())
     }
 
     /// How often clients connected up to now.
@@ -189,60 +205,64 @@ impl Crowd {
         self.look(|notes| notes.connects.len())
     }
 
-    fn look<T>(&self, at: impl FnOnce(&Notes) -> T) -> T {
-        at(&self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    fn look<T>(&self, at: impl FnOnce(&mut Notes) -> T) -> T {
+        at(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// No more messages. What is under way is answered and seen as long as it takes, unless for
-    /// `settle` nothing moves. Then everything is judged.
-    pub async fn finish(mut self, settle: Duration) -> Outcome {
+    /// `settle` nothing moves.
+    pub async fn settle(&mut self, settle: Duration) {
         self.quiet.send_replace(true);
-        let ended = Instant::now();
+        self.ended = Instant::now();
         // A backlog on a slow machine is no broken promise; standing still is.
         let mut steps = 0;
         while !self.until(settle, Notes::is_settled).await {
             let before = std::mem::replace(&mut steps, self.look(|notes| notes.steps));
-            if before == steps || ended.elapsed() > MOST {
+            if before == steps || self.ended.elapsed() > MOST {
                 break;
             }
         }
-        let mut broken = self.look(Notes::liveness);
+    }
+
+    /// Judges everything, once it has settled. `starts`: at which place each room begins.
+    pub async fn finish(mut self, starts: &[u64]) -> Outcome {
+        let mut broken = self.look(|notes| notes.liveness());
         if broken.is_empty() {
-            broken.extend(self.read_again().await);
+            broken.extend(self.read_again(starts).await);
             broken.extend(self.leave().await);
         }
         for member in &self.members {
             member.stop.send_replace(true);
         }
         self.until(Duration::from_secs(5), Notes::is_over).await;
+        if broken.is_empty() {
+            broken.extend(self.ask_for_what_is_gone(starts).await);
+        }
         self.tasks.shutdown().await;
-        broken.extend(self.look(Notes::safety));
-        self.look(|notes| Outcome::new(&self.plan, notes, (self.began, ended), broken))
+        broken.extend(self.look(|notes| notes.safety()));
+        self.look(|notes| Outcome::new(&self.plan, notes, (self.began, self.ended), broken))
     }
 
     /// Whether it came true in time.
     async fn until(&self, limit: Duration, settled: impl Fn(&Notes) -> bool) -> bool {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
-            if self.look(&settled) {
+            if self.look(|notes| settled(notes)) {
                 return true;
             }
             sleep(LOOK).await;
         }
-        self.look(&settled)
+        self.look(|notes| settled(notes))
     }
 
-    /// Somebody new reads each room from its first event on: what was journaled is still there.
-    async fn read_again(&mut self) -> Vec<String> {
+    /// Somebody new reads each room from its first event on: what was journaled is still there, and
+    /// was not to go.
+    async fn read_again(&mut self, starts: &[u64]) -> Vec<String> {
         let (connected, _all) = mpsc::channel(1);
-        for room in 0..self.plan.rooms.len() {
-            let member = self.join(
-                format!("reader-{room}"),
-                room,
-                room,
-                Some(0),
-                connected.clone(),
-            );
+        for (room, start) in starts.iter().enumerate() {
+            let since = Some(start.saturating_sub(1));
+            let name = format!("reader-{room}");
+            let member = self.join(name, room, room, since, connected.clone());
             self.members.push(member);
         }
         match self
@@ -258,6 +278,44 @@ impl Crowd {
                 READ.as_secs()
             )],
         }
+    }
+
+    /// Somebody else asks for everything where something is gone, when all have left: as long as
+    /// somebody is there, gateways show what they have in memory of what a room does not keep.
+    async fn ask_for_what_is_gone(&mut self, starts: &[u64]) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (room, start) in starts.iter().copied().enumerate().filter(|it| it.1 > 1) {
+            let deadline = Instant::now() + READ;
+            loop {
+                let first = self.first_of(room).await;
+                if first.is_some_and(|first| first >= start) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    let name = &self.plan.rooms[room];
+                    broken.push(format!(
+                        "{name} begins at {start}, and who comes is shown {first:?} first"
+                    ));
+                    break;
+                }
+                sleep(FORGETS).await;
+            }
+        }
+        broken
+    }
+
+    /// The first place that somebody new is shown who wants all of a room; `None`: he did not come
+    /// in, or not to its end.
+    async fn first_of(&mut self, room: usize) -> Option<u64> {
+        self.strangers += 1;
+        let name = format!("stranger-{}", self.strangers);
+        let (connected, _first) = mpsc::channel(1);
+        let stranger = self.join(name.clone(), room, room, Some(0), connected);
+        let has_read = |notes: &Notes| notes.rooms[room].has_seen_end(&name);
+        let has_read = self.until(READ, has_read).await;
+        stranger.stop.send_replace(true);
+        self.until(LEAVE, Notes::is_over).await;
+        has_read.then(|| self.look(|notes| notes.rooms[room].first_shown(&name)))?
     }
 
     /// Every second client closes, and the others are shown that it left.
@@ -288,6 +346,11 @@ impl Crowd {
             named.collect::<Vec<_>>().join(", ")
         )]
     }
+}
+
+/// The name of the nth of those who talk.
+fn user(n: usize) -> String {
+    format!("user-{n:03}")
 }
 
 /// Whether a step answers a message for good.

@@ -5,8 +5,14 @@ use super::{
     talk::{REMEMBERED, text_of},
 };
 use crate::history::{Event, History, Step};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
 use tokio::time::Instant;
+
+/// How long a gateway that is cut off from the bus may tell what it had.
+const NOTICES: Duration = Duration::from_secs(10);
 
 /// Something to write down.
 pub(super) enum Note {
@@ -39,16 +45,20 @@ pub(super) struct Message {
 /// One room.
 #[derive(Default)]
 pub(super) struct Room {
-    history: History,
+    pub(super) history: History,
     /// The last places that clients saw.
     saw: HashMap<String, u64>,
     /// Who is connected.
     pub(super) connected: BTreeSet<String>,
     left: BTreeSet<String>,
-    head: u64,
+    pub(super) head: u64,
     /// The last messages of each user that were answered, and when.
     pub(super) answered: HashMap<String, VecDeque<(Instant, String)>>,
     last_journaled: Option<Instant>,
+    /// When an operator was told that something is gone, and the places of the events that say so.
+    pub(super) confirmed: Vec<(Instant, u64)>,
+    /// Since when each client is without a connection.
+    pub(super) free: HashMap<String, Instant>,
     altered: Vec<String>,
 }
 
@@ -135,12 +145,17 @@ impl Notes {
             Step::Connected { .. } => {
                 self.connects.push(at);
                 here.connected.insert(user.clone());
+                let told = here.told(&user);
+                let steps = here.history.clients.entry(user).or_default();
+                steps.push(step);
+                return steps.extend(told);
             }
             Step::Closed { bye } => {
                 if !bye {
                     self.lost.push(at);
                 }
                 here.connected.remove(&user);
+                here.free.insert(user.clone(), at);
             }
             Step::Saw(event) => here.saw(&user, event),
             _ => {}
@@ -226,9 +241,12 @@ impl Room {
         match event.kind.as_str() {
             "left" => drop(self.left.insert(event.from.clone())),
             "joined" => drop(self.left.remove(&event.from)),
+            // What they are about is for the history.
+            "purged" | "erased" => {}
             _ => {
                 let wanted = event.id.as_deref().map(text_of);
-                if wanted.is_none() || event.text != wanted {
+                let is_other = event.text != wanted && !(event.erased && event.text.is_none());
+                if wanted.is_none() || is_other {
                     self.altered.push(format!(
                         "seq {} of {} is not what was sent as {:?}",
                         event.seq, event.from, event.id
@@ -236,6 +254,32 @@ impl Room {
                 }
             }
         }
+    }
+
+    /// The first place that somebody was shown.
+    pub(super) fn first_shown(&self, user: &str) -> Option<u64> {
+        let mut steps = self.history.clients.get(user)?.iter();
+        steps.find_map(|step| match step {
+            Step::Saw(event) => Some(event.seq),
+            _ => None,
+        })
+    }
+
+    /// Whether somebody has seen the last event.
+    pub(super) fn has_seen_end(&self, user: &str) -> bool {
+        self.saw.get(user) == Some(&self.head)
+    }
+
+    /// Who connects learns of what was confirmed before he began to: of that nobody is told any
+    /// more then.
+    fn told(&self, user: &str) -> Option<Step> {
+        let began = *self.free.get(user)?;
+        let before = self
+            .confirmed
+            .iter()
+            .filter(|(at, _)| *at + NOTICES < began);
+        let seq = before.map(|(_, seq)| *seq).max()?;
+        Some(Step::Told { seq })
     }
 
     fn is_settled(&self) -> bool {

@@ -2,9 +2,11 @@
 //! protocol. Pure.
 //!
 //! `session` checks what one client was told, `room` what all of them together saw, `members` who
-//! was said to be there, `settled` what must be true in the end.
+//! was said to be there, `removed` what an operator had removed, `settled` what must be true in the
+//! end.
 
 mod members;
+mod removed;
 mod room;
 mod session;
 mod settled;
@@ -12,6 +14,8 @@ mod settled;
 mod tests;
 mod violation;
 
+use removed::Gone;
+pub use removed::{Removal, Removed};
 use serde_json::Value;
 use std::collections::BTreeMap;
 pub use violation::Violation;
@@ -135,6 +139,11 @@ pub enum Step {
         /// Whether all that it missed follows.
         recovered: bool,
     },
+    /// It began to connect after an operator was told that what this place says is done.
+    Told {
+        /// The place.
+        seq: u64,
+    },
     /// Its connection ended.
     Closed {
         /// Whether the server had said `bye`.
@@ -154,22 +163,29 @@ pub enum Step {
 pub struct History {
     /// Steps by client. A client is one user.
     pub clients: BTreeMap<String, Vec<Step>>,
+    /// What an operator had removed.
+    pub removed: Removed,
 }
 
 impl History {
     /// The promises that are broken whatever happens later (safety). Nothing may have been cut from
-    /// the room's history.
+    /// the room's history but what was to be removed.
     pub fn safety(&self) -> Vec<Violation> {
         let mut violations = Vec::new();
         for (client, steps) in &self.clients {
             session::dense(client, steps, &mut violations);
-            session::continuous(client, steps, &mut violations);
             session::accepted(client, steps, &mut violations);
             session::remembered(client, steps, &mut violations);
             session::repeated(client, steps, &mut violations);
         }
         let room = room::seen(self, &mut violations);
-        room::places(self, &room, &mut violations);
+        let gone = Gone::of(self, &room);
+        removed::ordered(self, &room, &mut violations);
+        for (client, steps) in &self.clients {
+            removed::continuous(client, steps, &gone, &mut violations);
+            removed::shown(client, steps, &gone, &mut violations);
+        }
+        room::places(self, &room, &gone, &mut violations);
         members::consistent(self, &room, &mut violations);
         for (client, steps) in &self.clients {
             room::ordered(client, steps, &room, &mut violations);
@@ -187,6 +203,9 @@ impl History {
 
     /// The promises that are broken once everything had time to settle (liveness).
     pub fn liveness(&self) -> Vec<Violation> {
-        settled::missing(self)
+        let room = room::seen(self, &mut Vec::new());
+        let mut violations = settled::missing(self);
+        violations.extend(removed::erased(&Gone::of(self, &room), &room));
+        violations
     }
 }

@@ -1,6 +1,6 @@
 //! What all clients together saw of the room.
 
-use super::{Event, History, Step, Violation, WINDOW};
+use super::{Event, History, Step, Violation, WINDOW, removed::Gone};
 use std::collections::{BTreeMap, HashMap};
 
 /// The room: at each place one event.
@@ -29,6 +29,7 @@ pub(super) fn seen<'a>(
 pub(super) fn places(
     history: &History,
     room: &BTreeMap<u64, &Event>,
+    gone: &Gone<'_>,
     violations: &mut Vec<Violation>,
 ) {
     let sent: HashMap<&str, HashMap<&str, usize>> = history
@@ -67,9 +68,9 @@ pub(super) fn places(
             };
             let there = places.get(&(client.as_str(), id.as_str()));
             // Beyond what anyone saw nothing is known of the place; that it is never seen is a
-            // matter of liveness.
-            if there.is_some_and(|there| !there.contains(seq)) || (there.is_none() && *seq <= head)
-            {
+            // matter of liveness. What was removed meanwhile may never be.
+            let is_missed = *seq <= head && !gone.may_be_unseen(*seq);
+            if there.is_some_and(|there| !there.contains(seq)) || (there.is_none() && is_missed) {
                 violations.push(Violation::Lost {
                     user: client.clone(),
                     id: id.clone(),

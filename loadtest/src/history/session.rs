@@ -26,26 +26,6 @@ pub(super) fn dense(client: &str, steps: &[Step], violations: &mut Vec<Violation
     }
 }
 
-/// Nothing was cut, so nobody has to forget.
-pub(super) fn continuous(client: &str, steps: &[Step], violations: &mut Vec<Violation>) {
-    let mut promised = None;
-    for step in steps {
-        let broken = match step {
-            Step::Welcomed { seq, recovered, .. } => {
-                // The `reset` that follows would be the same complaint again.
-                promised = Some(*recovered);
-                (!recovered).then_some(seq + 1)
-            }
-            Step::Reset { seq } if promised != Some(false) => Some(*seq),
-            _ => None,
-        };
-        violations.extend(broken.map(|seq| Violation::Reset {
-            client: client.to_owned(),
-            seq,
-        }));
-    }
-}
-
 /// `accepted` comes at most once per send, and not after the answer.
 pub(super) fn accepted(client: &str, steps: &[Step], violations: &mut Vec<Violation>) {
     // Of this connection, by id: sends without an answer, and how many of them were accepted.

@@ -31,6 +31,7 @@ fn history(clients: &[(&str, Vec<Step>)]) -> History {
             .iter()
             .map(|(name, steps)| ((*name).to_owned(), steps.clone()))
             .collect(),
+        ..History::default()
     }
 }
 
@@ -421,6 +422,150 @@ fn what_was_answered_and_seen_by_nobody_is_found_in_the_end() {
                 ..
             }]
         ),
+        "{found:?}"
+    );
+}
+
+fn event(seq: u64, kind: &str, from: &str) -> Step {
+    Step::Saw(Event {
+        seq,
+        kind: kind.into(),
+        from: from.into(),
+        ..Event::default()
+    })
+}
+
+fn emptied(seq: u64, from: &str, id: &str) -> Step {
+    Step::Saw(Event {
+        seq,
+        kind: "text".into(),
+        from: from.into(),
+        id: Some(id.into()),
+        erased: true,
+        ..Event::default()
+    })
+}
+
+fn welcomed(seq: u64, recovered: bool) -> Step {
+    Step::Welcomed {
+        seq,
+        members: Vec::new(),
+        recovered,
+    }
+}
+
+/// What is wrong when harry says three things, an operator does `removal` at the fourth place, and
+/// charly comes with these steps. `ordered`: whether the operator was asked to.
+fn after(removal: Removal, is_ordered: bool, charly: Vec<Step>) -> Vec<Violation> {
+    let of_operator = match &removal {
+        Removal::Purge => event(4, "purged", "*"),
+        Removal::Erase(user) => event(4, "erased", user),
+        Removal::Keep(_) => saw(4, "harry", "m4"),
+    };
+    let ids = ["m1", "m2", "m3", "m4"];
+    let said = ids.into_iter().map(sent);
+    let seen = (1..).zip(&ids[..3]).map(|(seq, id)| saw(seq, "harry", id));
+    let mut harry: Vec<Step> = [connected(0)].into_iter().chain(said).collect();
+    harry.extend(seen);
+    harry.push(of_operator);
+    let mut history = history(&[("harry", harry), ("charly", charly)]);
+    if is_ordered {
+        history.removed.ordered(&removal);
+        history.removed.confirmed(removal, 4);
+    }
+    history.safety()
+}
+
+#[test]
+fn what_an_operator_removes_explains_that_it_is_gone() {
+    let reset = |seq| vec![connected(0), welcomed(4, false), Step::Reset { seq }];
+    let purged = event(4, "purged", "*");
+    let charly = [reset(4), vec![purged]].concat();
+    assert_eq!(after(Removal::Purge, true, charly), []);
+    let charly = [reset(3), vec![saw(3, "harry", "m3"), saw(4, "harry", "m4")]].concat();
+    assert_eq!(after(Removal::Keep(2), true, charly), []);
+    let charly = vec![
+        connected(1),
+        welcomed(4, true),
+        emptied(2, "harry", "m2"),
+        emptied(3, "harry", "m3"),
+        event(4, "erased", "harry"),
+    ];
+    assert_eq!(after(Removal::Erase("harry".into()), true, charly), []);
+    // What was on its way before is shown as it was.
+    let charly = vec![
+        connected(1),
+        welcomed(3, true),
+        saw(2, "harry", "m2"),
+        saw(3, "harry", "m3"),
+        event(4, "erased", "harry"),
+    ];
+    assert_eq!(after(Removal::Erase("harry".into()), true, charly), []);
+}
+
+#[test]
+fn nothing_else_may_be_gone_and_nothing_of_it_is_shown() {
+    let reset = |after, seq| vec![connected(after), welcomed(4, false), Step::Reset { seq }];
+    // Whoever has all that a purge left, or that is kept, has nothing to forget.
+    for removal in [Removal::Purge, Removal::Keep(1)] {
+        let found = after(removal, true, reset(3, 4));
+        assert!(matches!(found[..], [Violation::Reset { .. }]), "{found:?}");
+    }
+    let found = after(Removal::Erase("harry".into()), true, reset(1, 4));
+    assert!(matches!(found[..], [Violation::Reset { .. }]), "{found:?}");
+    // A purge tells nothing of before, and no other words.
+    let whole = |first: u64| {
+        let all = (first..4).map(|seq| saw(seq, "harry", &format!("m{seq}")));
+        let all: Vec<Step> = all.collect();
+        [vec![connected(first - 1), welcomed(4, true)], all].concat()
+    };
+    let found = after(Removal::Purge, true, whole(3));
+    assert!(
+        matches!(found[..], [Violation::Shown { seq: 3, by: 4, .. }]),
+        "{found:?}"
+    );
+    let found = after(Removal::Erase("harry".into()), true, whole(3));
+    assert!(
+        matches!(found[..], [Violation::Shown { seq: 3, by: 4, .. }]),
+        "{found:?}"
+    );
+    let found = after(Removal::Erase("charly".into()), true, whole(3));
+    assert_eq!(found, []);
+}
+
+#[test]
+fn whatever_goes_was_to_go() {
+    for removal in [Removal::Purge, Removal::Erase("harry".into())] {
+        let found = after(removal, false, Vec::new());
+        assert!(
+            matches!(found[..], [Violation::NotOrdered { .. }]),
+            "{found:?}"
+        );
+    }
+    let charly = vec![connected(0), emptied(1, "harry", "m1")];
+    let mut other = history(&[("harry", vec![sent("m1")]), ("charly", charly)]);
+    assert!(
+        matches!(other.liveness()[0], Violation::Emptied { .. }),
+        "{:?}",
+        other.liveness()
+    );
+    let harry = Removal::Erase("harry".into());
+    other.removed.ordered(&harry);
+    other.removed.confirmed(harry, 2);
+    assert!(!matches!(
+        other.liveness()[..],
+        [Violation::Emptied { .. }, ..]
+    ));
+    // He was told that it is done where something else is.
+    let mut lied = history(&[(
+        "harry",
+        vec![connected(0), sent("m1"), saw(1, "harry", "m1")],
+    )]);
+    lied.removed.ordered(&Removal::Purge);
+    lied.removed.confirmed(Removal::Purge, 1);
+    let found = lied.safety();
+    assert!(
+        matches!(found[..], [Violation::NotDone { .. }]),
         "{found:?}"
     );
 }

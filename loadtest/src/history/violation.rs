@@ -1,6 +1,6 @@
 //! The promises that can be broken.
 
-use super::Event;
+use super::{Event, Removal};
 use std::fmt;
 
 /// A broken promise.
@@ -104,6 +104,32 @@ pub enum Violation {
         /// What does not fit.
         what: String,
     },
+    /// A client was shown what was gone, as far as its gateway knew the room.
+    Shown {
+        /// The client.
+        client: String,
+        /// The place.
+        seq: u64,
+        /// The place of the event that says that it, or its content, is gone.
+        by: u64,
+    },
+    /// Something was removed that no operator wanted removed.
+    NotOrdered {
+        /// The event that says so.
+        event: Event,
+    },
+    /// An operator was told that something was removed, and something else is there.
+    NotDone {
+        /// What was to be removed.
+        removal: Removal,
+        /// What is at the place that he was told.
+        event: Event,
+    },
+    /// A message is without its content, which nobody had erased.
+    Emptied {
+        /// The event.
+        event: Event,
+    },
     /// A client did not see the end of the room.
     Behind {
         /// The client.
@@ -171,6 +197,25 @@ impl fmt::Display for Violation {
                 "{user} sent {id} once and was told that it is a duplicate"
             ),
             Self::Membership { seq, what } => write!(f, "at seq {seq} {what}"),
+            Self::Shown { client, seq, by } => write!(
+                f,
+                "{client} was shown seq {seq}, which is gone since seq {by}, or its content"
+            ),
+            Self::NotOrdered { event } => write!(
+                f,
+                "seq {}: {} {}, which no operator wanted",
+                event.seq, event.from, event.kind
+            ),
+            Self::NotDone { removal, event } => write!(
+                f,
+                "seq {} is {} of {}, and not what an operator was told: {removal:?}",
+                event.seq, event.kind, event.from
+            ),
+            Self::Emptied { event } => write!(
+                f,
+                "seq {} of {} is without its content, which nobody had erased",
+                event.seq, event.from
+            ),
             Self::Behind { client, saw, head } => {
                 write!(f, "{client} saw the room up to {saw}, it ends at {head}")
             }
