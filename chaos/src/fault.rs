@@ -1,6 +1,8 @@
 //! What is done to a site, to whom, and for how long; and the hand that does it.
 
 use crate::{
+    operator::Refusal,
+    order::{Order, Orders},
     proxy::Rules,
     report,
     site::{NODES, SPARE, Signal, Site, Way},
@@ -73,6 +75,8 @@ pub enum Act {
     Delays(Duration),
     /// The disk of the bus is full.
     Fill,
+    /// An operator has something removed.
+    Order(Order),
 }
 
 /// A version of the program.
@@ -113,6 +117,7 @@ pub enum Whom {
 pub struct Hand<'a> {
     site: &'a mut Site,
     room: &'a str,
+    orders: Orders,
     interrupt: Interrupt,
     began: Instant,
     /// To whom each fault happens, by its place in the scenario.
@@ -128,11 +133,18 @@ pub struct Hand<'a> {
 
 impl<'a> Hand<'a> {
     /// For a run that began then; the owner is that of `room`.
-    pub fn new(site: &'a mut Site, room: &'a str, interrupt: Interrupt, began: Instant) -> Self {
+    pub fn new(
+        site: &'a mut Site,
+        room: &'a str,
+        orders: Orders,
+        interrupt: Interrupt,
+        began: Instant,
+    ) -> Self {
         let (targets, told, down) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         Self {
             site,
             room,
+            orders,
             interrupt,
             began,
             targets,
@@ -182,7 +194,7 @@ impl<'a> Hand<'a> {
                 }
                 Act::Join => self.start(n, name)?,
                 Act::Cut { .. } => self.set_cut(&fault.act, name, Rules::CUT),
-                Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
+                Act::Resets(_) | Act::Delays(_) | Act::Fill | Act::Order(_) => {}
             }
         }
         if fault.act.stops_the_bus() {
@@ -210,6 +222,7 @@ impl<'a> Hand<'a> {
                 say(format!("           the disk took {} MiB", filled >> 20));
             }
             Act::Roll(_) | Act::Install(..) => self.over(n),
+            Act::Order(order) => self.orders.give(n, order),
             _ => {}
         }
         Ok(())
@@ -244,7 +257,12 @@ impl<'a> Hand<'a> {
                     self.down.insert(name.clone());
                 }
                 Act::Cut { .. } => self.set_cut(&fault.act, name, Rules::OPEN),
-                Act::Roll(_) | Act::Install(..) | Act::Resets(_) | Act::Delays(_) | Act::Fill => {}
+                Act::Roll(_)
+                | Act::Install(..)
+                | Act::Resets(_)
+                | Act::Delays(_)
+                | Act::Fill
+                | Act::Order(_) => {}
             }
         }
         match fault.act {
@@ -259,8 +277,8 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    /// When everything that was started is ready: what was done, and what went wrong with the
-    /// processes themselves.
+    /// When everything that was started is ready, and after that all is mended and what was ordered
+    /// is done: what was done, and what went wrong with the processes themselves, and with orders.
     pub async fn finish(mut self) -> Result<(Vec<report::Fault>, Vec<String>)> {
         while let Some(ready) = self.starting.join_next().await {
             let (n, at) = ready?;
@@ -273,6 +291,19 @@ impl<'a> Hand<'a> {
         for name in self.site.dead()? {
             if !self.down.contains(&name) {
                 self.broken.push(format!("{name} ended by itself"));
+            }
+        }
+        self.site.heal()?;
+        for done in self.orders.finish().await {
+            let Some(fault) = self.told.get_mut(&done.n) else {
+                continue;
+            };
+            let until = done.at.saturating_duration_since(self.began);
+            fault.until_s = Some(until.as_secs_f64());
+            match done.result {
+                Ok(()) => {}
+                Err(Refusal::OldNode(why)) => fault.what += &format!(" (refused: {why})"),
+                Err(why) => self.broken.push(format!("{}: {why:?}", fault.what)),
             }
         }
         Ok((self.told.into_values().collect(), self.broken))
@@ -295,6 +326,7 @@ impl<'a> Hand<'a> {
             | Act::Install(_, whom)
             | Act::Cut { whom, .. } => *whom,
             Act::Join => Whom::Node(SPARE),
+            Act::Order(order) => return Ok(self.orders.names(*order)),
             Act::Resets(_) | Act::Delays(_) | Act::Fill => return Ok(Vec::new()),
         };
         Ok(match whom {
@@ -427,5 +459,12 @@ fn told(act: &Act, targets: &[String]) -> String {
             2 * least.as_millis()
         ),
         Act::Fill => "the disk of the bus is full".to_owned(),
+        Act::Order(Order::Retain { events, .. }) => {
+            format!("operator: {names} keeps {events} events")
+        }
+        Act::Order(Order::Purge { .. }) => format!("operator: purge of {names}"),
+        Act::Order(Order::Erase { .. }) => {
+            format!("operator: erasure in {}", targets.join(" of "))
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::{
     fault::{Fault, Hand},
-    figures, report,
+    figures,
+    operator::Operator,
+    order::{self, Orders},
+    report,
     scenario::Scenario,
     sealed,
     site::Site,
@@ -71,7 +74,9 @@ pub async fn run(
     let started = Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
     let began = crowd.begin();
     encrypted.iter_mut().for_each(sealed::Rooms::begin);
-    let mut hand = Hand::new(site, &rooms[0], interrupt.clone(), began);
+    let (operator, record) = (Operator::new(site.operators()), crowd.record());
+    let orders = Orders::new(operator.clone(), record.clone());
+    let mut hand = Hand::new(site, &rooms[0], orders, interrupt.clone(), began);
     for (at, event, n) in timeline(&scenario.faults) {
         until(began + at, interrupt).await?;
         match event {
@@ -81,7 +86,6 @@ pub async fn run(
     }
     until(began + scenario.talk, interrupt).await?;
     let (faults, mut broken) = hand.finish().await?;
-    site.heal()?;
     let finished = async {
         let sealed = async {
             match encrypted {
@@ -89,12 +93,18 @@ pub async fn run(
                 None => Ok(None),
             }
         };
-        tokio::join!(crowd.finish(SETTLE), sealed)
+        let crowd = async {
+            crowd.settle(SETTLE).await;
+            let (starts, broken) = order::starts(&operator, &record).await;
+            (crowd.finish(&starts).await, broken)
+        };
+        tokio::join!(crowd, sealed)
     };
-    let (outcome, sealed) = tokio::select! {
+    let ((outcome, kept), sealed) = tokio::select! {
         finished = finished => finished,
         stopped = interrupted(interrupt) => return Err(stopped),
     };
+    broken.extend(kept);
     broken.extend(stored(site, &outcome)?);
     broken.extend(panics(site, &logs)?);
     let mut run = figures::run(scenario, &outcome, faults);

@@ -3,6 +3,7 @@
 use super::{Scenario, Wanted};
 use crate::{
     fault::{Act, Fault, Whom},
+    order::Order,
     site::NODES,
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 /// From the beginning to the first fault, and from the last one to the end.
 const CALM: Duration = Duration::from_secs(15);
+/// Of so many faults two have an operator do something meanwhile.
+const ORDERS: usize = 5;
 
 /// Faults of everybody, one or two at a time. The same seed gives the same ones.
 pub fn mixed(seed: u64, talk: Duration, nats: u16, cassandra: usize) -> Scenario {
@@ -32,6 +35,14 @@ pub fn mixed(seed: u64, talk: Duration, nats: u16, cassandra: usize) -> Scenario
             until: Some(at + lasts),
             act,
         });
+        // While it goes on, or soon after.
+        while random.random_range(0..ORDERS) < 2 {
+            faults.push(Fault {
+                at: at + random.random_range(Duration::ZERO..lasts + CALM),
+                until: None,
+                act: Act::Order(order(&mut random)),
+            });
+        }
         // Every third one begins while the one before is going on.
         let pause = Duration::from_millis(random.random_range(4_000..12_000));
         at += if random.random_range(0..3) == 0 {
@@ -79,6 +90,19 @@ fn act(random: &mut SmallRng, nats: u16, cassandra: usize) -> Act {
     }
 }
 
+/// An operator's act, in any of the rooms.
+fn order(random: &mut SmallRng) -> Order {
+    let (room, user) = (random.random_range(0..64), random.random_range(0..64));
+    match random.random_range(0..4) {
+        0 => Order::Retain {
+            room,
+            events: random.random_range(100..5_000),
+        },
+        1 => Order::Purge { room },
+        _ => Order::Erase { room, user },
+    }
+}
+
 /// What is down cannot be killed again, and the network has one set of rules: of two faults that
 /// touch the same at the same time, the first stays.
 fn without_clashes(faults: Vec<Fault>) -> Vec<Fault> {
@@ -86,10 +110,12 @@ fn without_clashes(faults: Vec<Fault>) -> Vec<Fault> {
     const AFTER: Duration = Duration::from_secs(30);
     let mut kept: Vec<Fault> = Vec::new();
     for fault in faults {
-        let clashes = kept.iter().any(|other| {
-            let over = other.until.unwrap_or(other.at) + AFTER;
-            fault.at < over && touches(&fault.act) == touches(&other.act)
-        });
+        let is_fault = |fault: &Fault| !matches!(fault.act, Act::Order(_));
+        let clashes = is_fault(&fault)
+            && kept.iter().filter(|it| is_fault(it)).any(|other| {
+                let over = other.until.unwrap_or(other.at) + AFTER;
+                fault.at < over && touches(&fault.act) == touches(&other.act)
+            });
         if !clashes {
             kept.push(fault);
         }
@@ -130,5 +156,8 @@ mod tests {
             )
         });
         some(&|act| matches!(act, Act::Cut { .. } | Act::Resets(_)));
+        some(&|act| matches!(act, Act::Order(Order::Purge { .. })));
+        some(&|act| matches!(act, Act::Order(Order::Retain { .. })));
+        some(&|act| matches!(act, Act::Order(Order::Erase { .. })));
     }
 }

@@ -3,6 +3,7 @@
 mod mixed;
 mod network;
 mod nodes;
+mod operator;
 mod servers;
 mod versions;
 
@@ -118,6 +119,7 @@ pub fn all(seed: u64, mixed_for: Duration, nats: u16, cassandra: usize) -> Vec<S
         nodes::all(),
         servers::all(),
         network::all(),
+        operator::all(),
         vec![mixed(seed, mixed_for, nats, cassandra)],
     ]
     .concat()

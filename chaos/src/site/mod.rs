@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use links::Links;
 use places::Places;
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -46,6 +47,9 @@ const ORDERLY: Duration = Duration::from_secs(30);
 /// The streams of each nats-server, in bytes: what `disk-full` fills. More than what safe-chat
 /// reserves for its streams (1.63 GiB beside Cassandra).
 const DISK: u64 = 2 << 30;
+
+/// What nodes are told besides: what a room is to let go goes within a run.
+const SETTINGS: &str = "[writer]\ntrim_ms = 1000\n";
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +96,7 @@ pub struct Site {
     links: Links,
     places: Places,
     data: PathBuf,
+    config: PathBuf,
 }
 
 impl Site {
@@ -104,6 +109,7 @@ impl Site {
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let places = Places::of_this_process();
+        let config = configuration(&data)?;
         let nats = Nats {
             program: block_in_place(|| obtain::nats::nats_server(interrupt))?,
             host: places.host(),
@@ -139,6 +145,7 @@ impl Site {
             links,
             places,
             data,
+            config,
         };
         block_in_place(|| site.start_all())?;
         Ok(site)
@@ -178,7 +185,7 @@ impl Site {
             },
         };
         let nodes = Nodes {
-            config: None,
+            config: Some(self.config.clone()),
             program: self.program(Version::Before).to_owned(),
             nats: self.places.nats_proxies(i, self.nats.servers),
             replicas: self.nats.servers,
@@ -241,6 +248,12 @@ impl Site {
     /// Where clients would find the node that joins later.
     pub fn spare_url(&self) -> String {
         self.places.url(SPARE)
+    }
+
+    /// Where operators ask, in the order of the nodes.
+    pub fn operators(&self) -> Vec<SocketAddr> {
+        let place = (1..=NODES).map(|i| self.places.node(i));
+        place.map(|it| (it.host, it.internal).into()).collect()
     }
 
     /// The network.
@@ -408,4 +421,12 @@ impl Site {
         }
         Ok(())
     }
+}
+
+fn configuration(dir: &Path) -> Result<PathBuf> {
+    let file = dir.join("chaos.toml");
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&file, SETTINGS))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
 }

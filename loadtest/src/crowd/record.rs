@@ -70,11 +70,10 @@ impl Record {
                 _ => None,
             });
             let purged = seen.chain(confirmed).max().unwrap_or(1);
-            let most = removed
-                .keeps
-                .map_or(u64::MAX, |keeps| keeps + keeps / SLACK);
             let beyond = |most: u64| (room.head + 1).saturating_sub(most).max(purged);
-            beyond(most)..=removed.keeps.map_or(purged, beyond)
+            let (fewest, most) = (removed.keeps.first(), removed.keeps.last());
+            let gone = most.map_or(purged, |most| beyond(most + most / SLACK));
+            gone..=fewest.map_or(purged, |fewest| beyond(*fewest))
         })
     }
 

@@ -18,8 +18,8 @@ pub enum Removal {
 /// What an operator wanted of a room, and was told to be done. By default nothing: all stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// The fewest of its last events that it was to keep, if it was ever said.
-    pub keeps: Option<u64>,
+    /// How many of its last events it was to keep, each time that it was said.
+    pub keeps: BTreeSet<u64>,
     /// How often it was to be purged, at most: what is not answered is said again.
     pub purges: usize,
     /// The same of erasures, by user.
@@ -32,9 +32,7 @@ impl Removed {
     /// An operator is about to say it, for the first time or again.
     pub fn ordered(&mut self, removal: &Removal) {
         match removal {
-            Removal::Keep(events) => {
-                self.keeps = Some(self.keeps.map_or(*events, |known| known.min(*events)));
-            }
+            Removal::Keep(events) => drop(self.keeps.insert(*events)),
             Removal::Purge => self.purges += 1,
             Removal::Erase(user) => *self.erasures.entry(user.clone()).or_default() += 1,
         }
@@ -59,7 +57,7 @@ impl<'a> Gone<'a> {
         let mut gone = Self {
             purges: BTreeSet::new(),
             erasures: BTreeMap::new(),
-            keeps: history.removed.keeps,
+            keeps: history.removed.keeps.first().copied(),
             head: room.keys().next_back().copied().unwrap_or(0),
         };
         for event in room.values() {

@@ -11,7 +11,10 @@ mod socket;
 mod steady;
 mod tenant;
 
-use crate::proxy::{self, Rules};
+use crate::{
+    operator::Operator,
+    proxy::{self, Rules},
+};
 use anyhow::{Context, Result};
 pub(super) use ledger::Counts;
 use ledger::{Account, Ledger};
@@ -214,7 +217,7 @@ impl Load {
             let tenant = tenant::Tenant {
                 n,
                 visitor: visitor(n, "tenant"),
-                operators: plan.operators.clone(),
+                operator: Operator::new(plan.operators.clone()),
                 ledger: load.ledger.clone(),
             };
             load.tasks.spawn(tenant::run(tenant, load.stop.subscribe()));
