@@ -35,12 +35,22 @@ pub(crate) enum Kept {
     OnBus,
 }
 
-fn is_upgrade(seed: u64) -> bool {
-    !has_sealed(seed) && Random::of(seed, "upgrade").below(4) == 0
+/// In a quarter of the runs the newest forms that about half of the nodes read.
+fn before(conditions: Conditions, seed: u64) -> Option<u32> {
+    let mut random = Random::of(seed, "upgrade");
+    let is_upgrade = conditions != Conditions::RoomsGo && random.below(4) == 0;
+    // What operators order, and sealed rooms, every node must read. The version before does.
+    let has_orders =
+        keeps(conditions, seed).is_some() || purges(conditions, seed) || erases(conditions, seed);
+    let needs_newer = has_orders || has_sealed(seed);
+    is_upgrade.then(|| match needs_newer || random.below(2) == 0 {
+        true => FORMATS - 1,
+        false => 1,
+    })
 }
 
-/// Every tenth run has a sealed room: MLS takes its time. All nodes know it, and all of the room
-/// stays, so that it can be read again.
+/// Every tenth run has a sealed room: MLS takes its time. All of the room stays, so that it can be
+/// read again; operators are about the other rooms.
 pub(crate) fn has_sealed(seed: u64) -> bool {
     seed % 10 == 3
 }
@@ -55,27 +65,23 @@ fn started() -> u64 {
     })
 }
 
-/// In some of the rough runs rooms keep few events. Nothing is let go while a node cannot read
-/// that.
+/// In some of the rough runs rooms keep few events.
 fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
     let mut random = Random::of(seed, "retention");
-    let may = !has_sealed(seed) && !is_upgrade(seed);
-    let trims = conditions == Conditions::Rough && may && random.chance(400);
+    let trims = conditions == Conditions::Rough && !has_sealed(seed) && random.chance(400);
     trims.then(|| 3 + random.below(60))
 }
 
 /// In some of those an operator has rooms purged, whether or not they keep everything otherwise.
 fn purges(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "purges");
-    let may = !has_sealed(seed) && !is_upgrade(seed);
-    conditions == Conditions::Rough && may && random.chance(400)
+    conditions == Conditions::Rough && random.chance(400)
 }
 
 /// In some, whatever else is forgotten, an operator has content erased.
 fn erases(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "erasures");
-    let may = !has_sealed(seed) && !is_upgrade(seed);
-    conditions == Conditions::Rough && may && random.chance(400)
+    conditions == Conditions::Rough && random.chance(400)
 }
 
 /// The servers and the nodes. Clones are the same cluster.
@@ -100,8 +106,8 @@ struct Inner {
     purges: bool,
     /// Whether content of rooms is erased.
     erases: bool,
-    /// Whether about half of the nodes are of before.
-    is_upgrade: bool,
+    /// The newest forms that about half of the nodes read, if that is another version.
+    before: Option<u32>,
     /// How rooms go that nobody comes to, if they do.
     passing: Option<Passing>,
 }
@@ -157,7 +163,7 @@ impl Cluster {
             keeps: keeps(conditions, seed),
             purges: purges(conditions, seed),
             erases: erases(conditions, seed),
-            is_upgrade: is_upgrade(seed) && passing.is_none(),
+            before: before(conditions, seed),
             passing,
         }))
     }
@@ -240,7 +246,7 @@ impl Cluster {
             number,
             Settings {
                 formats: self.formats(number),
-                all_read: !self.0.is_upgrade,
+                all_read: self.0.before.is_none(),
                 keeps: self.0.keeps,
                 passing: self.0.passing.clone(),
                 clock: self.clock(),
@@ -254,14 +260,17 @@ impl Cluster {
         nodes.running.insert(name, node);
     }
 
-    /// In a quarter of the runs about half of the nodes read no batches, as in a rolling upgrade,
-    /// so that gateways go to and fro between the forms.
+    /// About half of the nodes are of before, as in a rolling upgrade, so that gateways and owners
+    /// go to and fro between the forms.
     fn formats(&self, number: u64) -> u32 {
         let mut random = Random::of(self.0.seed, &format!("formats of {number}"));
-        match self.0.is_upgrade {
-            true if random.below(2) == 0 => 1,
-            _ => FORMATS,
-        }
+        let before = self.0.before.filter(|_| random.below(2) == 0);
+        before.unwrap_or(FORMATS)
+    }
+
+    /// Whether two versions of nodes are there.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.0.before.is_some()
     }
 
     /// A node that runs.

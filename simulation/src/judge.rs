@@ -9,7 +9,7 @@ use crate::{
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use loadtest::{
-    history::{Step, Violation},
+    history::Step,
     sealed::{Counts, Journaled, Seen, check},
 };
 use safe_chat::room::{Body, Event, Kind, RoomId, Seq};
@@ -17,18 +17,10 @@ use seal::conversation::Outgoing;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What no client may have seen, whatever happens later.
-pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
-    // Where rooms let their past go, or are purged, who was away for long is told so, and what went
-    // before anybody saw it is nowhere. What is kept is compared with what was answered all the
-    // same.
-    let trims = cluster.keeps().is_some() || cluster.purges();
+pub(crate) fn safety(board: &Board) -> Vec<String> {
     let found = board.rooms(|(name, room)| {
-        let history = room
-            .history
-            .safety()
-            .into_iter()
-            .filter(|violation| !(trims && went(violation, room)))
-            .map(|violation| format!("{name}: {violation}"));
+        let history = room.history.safety().into_iter();
+        let history = history.map(|violation| format!("{name}: {violation}"));
         let complaints = room
             .complaints
             .iter()
@@ -36,22 +28,6 @@ pub(crate) fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
         history.chain(complaints).collect::<Vec<_>>()
     });
     found.into_iter().flatten().collect()
-}
-
-/// Whether a room that lets its past go explains it.
-fn went(violation: &Violation, room: &Room) -> bool {
-    let is_unseen = |seq: u64, id: &str| {
-        let mut steps = room.history.clients.values().flatten();
-        !steps.any(|step| match step {
-            Step::Saw(event) => event.seq == seq || event.id.as_deref() == Some(id),
-            _ => false,
-        })
-    };
-    match violation {
-        Violation::Reset { .. } => true,
-        Violation::Lost { id, seq, .. } => is_unseen(*seq, id),
-        _ => false,
-    }
 }
 
 /// What must be so when everything has had its time.

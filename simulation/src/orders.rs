@@ -1,6 +1,7 @@
 //! An operator who has rooms purged, or content erased, now and then.
 
 use crate::{board::Board, client::Phase, cluster::Cluster, random::Random};
+use loadtest::history::Removal;
 use safe_chat::room::{Action, RoomId, UserId};
 use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
@@ -31,12 +32,14 @@ impl Orders {
         })
     }
 
-    fn next(&self, random: &mut Random) -> Action {
+    fn next(&self, random: &mut Random) -> (Action, Removal) {
         match self {
-            Self::Purges => Action::Purge,
-            Self::Erasures(users) => Action::Erase {
-                user: random.pick(users).clone(),
-            },
+            Self::Purges => (Action::Purge, Removal::Purge),
+            Self::Erasures(users) => {
+                let user = random.pick(users).clone();
+                let removal = Removal::Erase(user.to_string());
+                (Action::Erase { user }, removal)
+            }
         }
     }
 
@@ -57,8 +60,10 @@ impl Operator {
                 return;
             }
             let room = self.random.pick(&self.rooms).clone();
-            let action = self.orders.next(&mut self.random);
+            let (action, removal) = self.orders.next(&mut self.random);
             tracing::info!(%room, ?action, "ordered");
+            self.board
+                .room(room.as_str(), |room| room.history.removed.ordered(&removal));
             self.cluster.order(&room, action).await;
             self.board.count(self.orders.counted());
         }

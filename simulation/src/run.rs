@@ -14,7 +14,10 @@ use crate::{
     sealed::{Holder, State, who},
     visitor::Visitor,
 };
-use loadtest::sealed::{Counts, Device, Note};
+use loadtest::{
+    history::Removal,
+    sealed::{Counts, Device, Note},
+};
 use safe_chat::room::{RoomId, UserId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -145,6 +148,10 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
     count.add("runs with trimming", cluster.keeps().is_some().into());
     count.add("runs with purges", cluster.purges().into());
     count.add("runs with erasures", cluster.erases().into());
+    let has_orders = cluster.keeps().is_some() || cluster.purges() || cluster.erases();
+    let both = cluster.is_upgrade() && has_orders;
+    count.add("runs with two versions", cluster.is_upgrade().into());
+    count.add("runs with two versions and an operator", both.into());
     count.add("sealed: runs", (sealed.devices > 0).into());
     count.add("sealed: epochs", sealed.epochs);
     count.add("sealed: messages", sealed.journaled);
@@ -247,6 +254,14 @@ fn clients(
     let rooms: Vec<RoomId> = (0..rooms)
         .map(|room| RoomId::parse(&format!("room-{room}")).expect("a valid name"))
         .collect();
+    if let Some(keeps) = cluster.keeps() {
+        let all = rooms.iter().map(RoomId::as_str).chain(["visited"]);
+        all.for_each(|name| {
+            board.room(name, |room| {
+                room.history.removed.ordered(&Removal::Keep(keeps))
+            });
+        });
+    }
     if cluster.erases() {
         let users = ["user-0", "user-1", "poster"].map(UserId::parse);
         let eraser = Operator {
@@ -294,7 +309,7 @@ async fn settle(
             }
             continue;
         }
-        let mut violations = judge::safety(board, cluster);
+        let mut violations = judge::safety(board);
         let broken = !violations.is_empty();
         violations.extend(judge::liveness(board));
         violations.extend(judge::kept(board, cluster).await);
@@ -308,7 +323,7 @@ async fn settle(
 fn safety(board: &Board, cluster: &Cluster) -> Vec<String> {
     match cluster.passing() {
         Some(_) => lives::safety(board, cluster),
-        None => judge::safety(board, cluster),
+        None => judge::safety(board),
     }
 }
 
