@@ -48,6 +48,12 @@ impl Identity {
         }
     }
 
+    /// Signs bytes that say in front what for, where nothing else can: in a browser without
+    /// WebCrypto, what [`Certificate::to_sign`] and the proofs of docs/protocol.md are made of.
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).to_bytes()
+    }
+
     /// Signs which devices count from now on.
     pub(crate) fn sign_devices(&self, room: &Name, listed: &[u8]) -> [u8; 64] {
         self.0.sign(&devices_to_sign(room, listed)).to_bytes()
@@ -197,7 +203,7 @@ mod tests {
         let name = |text| Name::parse(text).unwrap();
         let names = || (name("harry"), name("phone"));
         let bytes = Certificate::to_sign(&names().0, &names().1, &public, &key);
-        let signature = identity.0.sign(&bytes).to_bytes();
+        let signature = identity.sign(&bytes);
         let signed = Certificate::signed(names(), public, &key, signature).unwrap();
         assert_eq!(signed, identity.certify(names().0, names().1, &key));
         let other = Identity::from_seed(&[9; 32]).public();

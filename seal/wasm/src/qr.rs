@@ -1,4 +1,4 @@
-//! Numbers that people compare, as QR codes.
+//! Numbers that people compare, and links that carry a key, as QR codes.
 
 use qrcodegen::{QrCode, QrCodeEcc};
 use std::fmt::Write as _;
