@@ -26,6 +26,7 @@ pub mod journal;
 mod listener;
 pub mod metric;
 pub mod ops;
+mod passphrase;
 pub mod pressure;
 pub mod proto;
 pub mod room;

@@ -210,3 +210,81 @@ fn a_script_is_told_once_which_server_does_not_answer() {
     );
     assert_eq!((rest, chat.wait().unwrap().code()), (vec![why], Some(1)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_passphrase_of_a_key_is_asked_for_and_not_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let key = home.path().join("key");
+    let key = key.to_str().unwrap();
+    let mut make = Command::new(env!("CARGO_BIN_EXE_safe-chat"))
+        .args(["keys", "new", "--protect", "--key-file", key])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdin = make.stdin.take();
+    stdin.unwrap().write_all(b"correct horse battery").unwrap();
+    assert!(make.wait().unwrap().success());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    let chat = |typed: &'static str| {
+        // A session of its own, as a shell has one: a passphrase is asked for where it is controlled.
+        let mut program = Command::new("setsid");
+        program.args(["--ctty", env!("CARGO_BIN_EXE_safe-chat"), "chat", &url]);
+        program.args(["--room", "aaa", "--user", "harry", "--key-file", key]);
+        let mut terminal = Terminal::run(program, 200);
+        async move {
+            let asked = format!("Passphrase of the key in {key}: ");
+            terminal.shows(&asked).await;
+            terminal.types(&format!("{typed}\r"));
+            terminal
+        }
+    };
+    let mut terminal = chat("correct horse battery").await;
+    let shown = terminal.shows_up_to("\u{1b}[?2004h").await;
+    assert!(!shown.contains("horse"), "{shown}");
+    let mut terminal = chat("correct horse batterx").await;
+    let shown = terminal
+        .shows_up_to("the passphrase does not open it")
+        .await;
+    assert!(
+        shown.contains("error: ") && !shown.contains("horse"),
+        "{shown}"
+    );
+    assert_eq!(terminal.client.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn nobody_is_asked_for_a_passphrase_where_nobody_is() {
+    let home = tempfile::tempdir().unwrap();
+    let (key, passphrase) = (home.path().join("key"), home.path().join("passphrase"));
+    std::fs::write(&passphrase, "correct horse battery\n").unwrap();
+    let program = |args: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+        program.args(args).arg("--key-file").arg(&key);
+        program.stdin(std::fs::File::open(&passphrase).unwrap());
+        program
+    };
+    let made = program(&["keys", "new", "--protect"]).output().unwrap();
+    assert!(made.status.success());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    let chat = ["chat", &url, "--room", "aaa", "--user", "harry"];
+    let refused = program(&chat).output().unwrap();
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    let says = ["protected by a passphrase", "--passphrase-file", "horse"];
+    assert_eq!(
+        says.map(|what| stderr.contains(what)),
+        [true, true, false],
+        "{stderr}"
+    );
+    // With the file it gets on, to a server that is not there for long.
+    let mut chat = program(&chat);
+    chat.arg("--passphrase-file").arg(&passphrase);
+    let mut chat = chat.stderr(Stdio::piped()).spawn().unwrap();
+    let (stream, _) = nobody.accept().unwrap();
+    drop((stream, nobody));
+    let _ = chat.kill();
+    chat.wait().unwrap();
+}

@@ -79,8 +79,9 @@ const MAY_USE: [(&str, &[&str]); 25] = [
         ],
     ),
     ("secret", &[]),
+    ("passphrase", &[]),
     ("tls", &["secret"]),
-    ("chat", &["tls", "fetch"]),
+    ("chat", &["passphrase", "tls", "fetch"]),
     ("listener", &["tls"]),
     (
         "ops",
@@ -126,6 +127,7 @@ const MAY_USE: [(&str, &[&str]); 25] = [
         "cli",
         &[
             "access",
+            "passphrase",
             "secret",
             "room",
             "bus",

@@ -1,40 +1,59 @@
 //! The key of this person: a pair that is generated once, and kept in a file that only its owner can
-//! read, `ed25519:` and the secret. A file of before has a key without a secret, which can only be
-//! claimed.
+//! read: `ed25519:` and the secret, or an exported identity, which a passphrase opens. A file of
+//! before has a key without a secret, which can only be claimed.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use safe_chat_client::KeyPair;
+use seal::{Identity, export};
+
+use super::Options;
+use crate::passphrase;
 
 /// What comes before the secret in a file.
 const SECRET: &str = "ed25519:";
 
 /// What a person brings to a name.
-pub(super) enum Own {
+pub(crate) enum Own {
     /// A key that can be proven.
-    Pair(KeyPair),
+    Pair(Identity),
     /// A key that can be named.
     Claimed(String),
 }
 
 /// What a file of a key holds.
 pub(crate) enum Stored {
-    /// The secret of a pair.
-    Seed([u8; 32]),
-    /// A key without a secret.
-    Claimed(String),
+    /// A key.
+    Open(Own),
+    /// An exported identity.
+    Locked(String),
 }
 
-/// The key in a file, or in `${XDG_CONFIG_HOME:-~/.config}/safe-chat/key`; created there if there is
-/// none.
-pub(super) fn load_or_create(file: Option<&Path>) -> Result<Own> {
-    load_or_create_at(&path(file)?)
+/// What this run brings: the key of `--key`, or that in its file, which is made if there is none.
+/// And what its person is told of that.
+pub(super) fn of(options: &Options) -> Result<(Own, Option<String>)> {
+    if let Some(key) = &options.key {
+        // Checked here, because the command line's own refusals quote what was typed.
+        let checked = safe_chat_client::check_key(key);
+        checked.map_err(|why| anyhow!("the key of --key {why}"))?;
+        return Ok((Own::Claimed(key.clone()), None));
+    }
+    let path = path(options.key_file.as_deref())?;
+    let is_made = make_if_none(&path)?;
+    let told = is_made && !options.json && std::io::stdin().is_terminal();
+    let note = told.then(|| {
+        format!(
+            "your key was made, in {}: who has that file is you. `safe-chat keys protect` puts a \
+             passphrase on it",
+            path.display()
+        )
+    });
+    Ok((open(&path, options.passphrase_file.as_deref())?, note))
 }
 
 /// Where the key of this run is from, for people.
@@ -64,20 +83,46 @@ pub(crate) fn path(file: Option<&Path>) -> Result<PathBuf> {
     Ok(base.join("safe-chat").join("key"))
 }
 
-fn load_or_create_at(path: &Path) -> Result<Own> {
-    if !path.exists() {
-        let (_, seed) = KeyPair::generate();
-        create(path, &seed).with_context(|| {
-            format!(
-                "cannot keep a key in {}: give one with --key",
-                path.display()
-            )
-        })?;
+/// Whether there was none.
+fn make_if_none(path: &Path) -> Result<bool> {
+    if path.exists() {
+        return Ok(false);
     }
-    Ok(match read(path)? {
-        Stored::Seed(seed) => Own::Pair(KeyPair::from_seed(&seed)),
-        Stored::Claimed(key) => Own::Claimed(key),
+    let made = create(path, &Identity::from_seed(&rand::random()));
+    made.with_context(|| {
+        format!(
+            "cannot keep a key in {}: give one with --key",
+            path.display()
+        )
     })
+}
+
+/// The key in a file. A passphrase that opens it is in `passphrase_file`, or asked for.
+///
+/// # Errors
+/// As [`read`], or the passphrase is not the one, or there is nobody to type it in.
+pub(crate) fn open(path: &Path, passphrase_file: Option<&Path>) -> Result<Own> {
+    let text = match read(path)? {
+        Stored::Open(own) => return Ok(own),
+        Stored::Locked(text) => text,
+    };
+    let shown = path.display();
+    let passphrase = match passphrase_file {
+        Some(file) => passphrase::in_file("passphrase", file)?,
+        None => {
+            let typed = passphrase::typed_in(&format!("passphrase of the key in {shown}"));
+            typed.with_context(|| {
+                format!(
+                    "the key in {shown} is protected by a passphrase, and stdin is no terminal \
+                     where somebody could type it in: name a file that holds it with \
+                     --passphrase-file"
+                )
+            })??
+        }
+    };
+    let opened = export::import(&text, &passphrase);
+    let opened = opened.with_context(|| format!("the key in {shown} cannot be opened"))?;
+    Ok(Own::Pair(opened))
 }
 
 /// What a file holds.
@@ -87,11 +132,14 @@ fn load_or_create_at(path: &Path) -> Result<Own> {
 pub(crate) fn read(path: &Path) -> Result<Stored> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the key in {}", path.display()))?;
-    let Some(secret) = text.trim().strip_prefix(SECRET) else {
-        return safe_chat_client::check_key(text.trim())
-            .map(|()| Stored::Claimed(text.trim().to_owned()))
-            .map_err(|why| anyhow::anyhow!("the key in {} {why}", path.display()));
-    };
+    let text = text.trim();
+    let secret = text.strip_prefix(SECRET);
+    let is_locked = text.starts_with(export::PREFIX);
+    if secret.is_none() && !is_locked {
+        return safe_chat_client::check_key(text)
+            .map(|()| Stored::Open(Own::Claimed(text.to_owned())))
+            .map_err(|why| anyhow!("the key in {} {why}", path.display()));
+    }
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
         bail!(
@@ -99,6 +147,9 @@ pub(crate) fn read(path: &Path) -> Result<Stored> {
             path.display()
         );
     }
+    let Some(secret) = secret else {
+        return Ok(Stored::Locked(text.to_owned()));
+    };
     let seed = URL_SAFE_NO_PAD.decode(secret).ok();
     let seed: Option<[u8; 32]> = seed.and_then(|seed| seed.try_into().ok());
     let seed = seed.with_context(|| {
@@ -107,29 +158,36 @@ pub(crate) fn read(path: &Path) -> Result<Stored> {
             path.display()
         )
     })?;
-    Ok(Stored::Seed(seed))
+    Ok(Stored::Open(Own::Pair(Identity::from_seed(&seed))))
+}
+
+/// The line of a file that needs no passphrase.
+pub(crate) fn plain(identity: &Identity) -> String {
+    format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(*identity.seed()))
+}
+
+/// The line of a file that this passphrase opens.
+///
+/// # Errors
+/// The passphrase is too short or too long.
+pub(crate) fn locked(identity: &Identity, passphrase: &str) -> Result<String> {
+    let with = export::Entropy {
+        salt: rand::random(),
+        nonce: rand::random(),
+    };
+    Ok(export::export(identity, passphrase, &with)?)
 }
 
 /// Keeps a key in a file, unless there is one. Whether it was this one.
-pub(crate) fn create(path: &Path, seed: &[u8; 32]) -> Result<bool> {
-    keep(path, &format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(seed)))
+fn create(path: &Path, identity: &Identity) -> Result<bool> {
+    keep(path, &plain(identity))
 }
 
 /// Keeps a line in a file that only its owner reads, unless there is one. Written beside and linked
 /// into place, so that of two programs that start at once one wins, and nobody reads half of it.
 pub(crate) fn keep(path: &Path, line: &str) -> Result<bool> {
-    let folder = path.parent().context("no folder")?;
-    fs::create_dir_all(folder)?;
-    let name = path.file_name().context("no file")?.to_string_lossy();
-    let draft = folder.join(format!("{name}.{}.new", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    writeln!(file, "{line}")?;
-    file.sync_all()?;
+    fs::create_dir_all(path.parent().context("no folder")?)?;
+    let draft = draft(path, line)?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
@@ -138,21 +196,53 @@ pub(crate) fn keep(path: &Path, line: &str) -> Result<bool> {
     }
 }
 
+/// Keeps a line in the place of the one that a file has, whole or not at all.
+pub(crate) fn replace(path: &Path, line: &str) -> Result<()> {
+    // What a link leads to is replaced: the secret would stay there else.
+    let path = fs::canonicalize(path)?;
+    let draft = draft(&path, line)?;
+    let renamed = fs::rename(&draft, &path);
+    if renamed.is_err() {
+        fs::remove_file(&draft)?;
+    }
+    renamed?;
+    Ok(File::open(path.parent().context("no folder")?)?.sync_all()?)
+}
+
+/// A line in a file beside this one, on the disk.
+fn draft(path: &Path, line: &str) -> Result<PathBuf> {
+    let name = path.file_name().context("no file")?.to_string_lossy();
+    let draft = path.with_file_name(format!("{name}.{}.new", std::process::id()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    writeln!(file, "{line}")?;
+    file.sync_all()?;
+    Ok(draft)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn public(own: Result<Own>) -> String {
+        match own.unwrap() {
+            Own::Pair(identity) => identity.public().to_string(),
+            Own::Claimed(_) => panic!("a key without a secret"),
+        }
+    }
 
     #[test]
     fn the_key_is_generated_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("safe-chat").join("key");
-        let public = |own: Result<Own>| match own.unwrap() {
-            Own::Pair(pair) => pair.public(),
-            Own::Claimed(_) => panic!("a key without a secret"),
-        };
-        let key = public(load_or_create_at(&path));
-        assert_eq!(key.len(), 43);
-        assert_eq!(public(load_or_create_at(&path)), key);
+        assert!(make_if_none(&path).unwrap());
+        let key = public(open(&path, None));
+        assert!(!make_if_none(&path).unwrap());
+        assert_eq!(public(open(&path, None)), key);
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
@@ -167,7 +257,7 @@ mod tests {
         let refused = |content: &str, mode: u32| {
             fs::write(&path, content).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = load_or_create_at(&path).map(drop).unwrap_err().to_string();
+            let error = open(&path, None).map(drop).unwrap_err().to_string();
             assert!(error.contains(path.to_str().unwrap()), "{error}");
             error
         };
@@ -186,7 +276,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "KEY-1\n").unwrap();
-        let own = load_or_create_at(&path).unwrap();
+        let own = open(&path, None).unwrap();
         assert!(matches!(own, Own::Claimed(key) if key == "KEY-1"));
+    }
+
+    #[test]
+    fn a_key_is_replaced_where_a_link_leads_to_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept");
+        let link = folder.path().join("key");
+        let identity = Identity::from_seed(&[7; 32]);
+        assert!(keep(&kept, &plain(&identity)).unwrap());
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        let passphrase = folder.path().join("passphrase");
+        fs::write(&passphrase, "correct horse battery\n").unwrap();
+        replace(&link, &locked(&identity, "correct horse battery").unwrap()).unwrap();
+        assert!(!fs::read_to_string(&kept).unwrap().contains(SECRET));
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            fs::metadata(&kept).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        let opened = public(open(&link, Some(&passphrase)));
+        assert_eq!(opened, identity.public().to_string());
     }
 }

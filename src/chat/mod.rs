@@ -29,13 +29,13 @@ mod view;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use safe_chat_client::{
-    Client, ConnectError, End, Gateway, Link, Message, Notice, Page, Policy, QueryError, Receipt,
-    SendError, Silence, Tls,
+    Client, ConnectError, End, Gateway, KeyPair, Link, Message, Notice, Page, Policy, QueryError,
+    Receipt, SendError, Silence, Tls,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
@@ -91,17 +91,11 @@ pub async fn run(options: Options) -> Result<()> {
 /// One stay in one room; `with`: it is one of two people; `note`: what is said first.
 async fn stay(
     options: Options,
+    own: &Own,
     with: Option<&Direct>,
     note: Option<String>,
 ) -> Result<Option<stay::Next>> {
     let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
-    let own = match &options.key {
-        // Checked here, because the command line's own refusals quote what was typed.
-        Some(key) => safe_chat_client::check_key(key)
-            .map(|()| Own::Claimed(key.clone()))
-            .map_err(|why| anyhow!("the key of --key {why}"))?,
-        None => key::load_or_create(options.key_file.as_deref())?,
-    };
     let claims = matches!(own, Own::Claimed(_)) && options.key.is_none();
     let editing =
         !options.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -121,21 +115,21 @@ async fn stay(
     let trust = trusted(&options)?;
     let sealed = match options.seal {
         None => {
-            sealed::refuse_plain(&options)?;
+            sealed::refuse_plain(&options, own)?;
             None
         }
         Some(door) => {
             let file = key::path(options.key_file.as_deref())?;
             let (room, tls) = ((&*options.room, &*options.user), trust.clone());
-            let mut sealed = Sealed::open(&file, room, door, &options.url[0], tls)?;
+            let mut sealed = Sealed::open((&file, own), room, door, &options.url[0], tls)?;
             with.into_iter().for_each(|other| sealed.meets(other));
             sealed.shares_history(options.share_history);
             Some(sealed)
         }
     };
     let builder = match own {
-        Own::Pair(pair) => Client::builder().key_pair(pair),
-        Own::Claimed(key) => Client::builder().key(key),
+        Own::Pair(identity) => Client::builder().key_pair(KeyPair::from_seed(&identity.seed())),
+        Own::Claimed(key) => Client::builder().key(key.clone()),
     };
     let builder = match options.token_file.clone() {
         Some(path) => builder.token_from(move || token_of(path.clone())),

@@ -27,6 +27,10 @@ pub struct Options {
     /// [default: ~/.config/safe-chat/key]
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     pub key_file: Option<PathBuf>,
+    /// File of the passphrase that opens the key file, if it is protected by one (`safe-chat keys
+    /// protect`); else it is asked for
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub passphrase_file: Option<PathBuf>,
     /// A key that is only named, which keeps your name from those who do not know it
     #[arg(long, allow_hyphen_values = true)]
     pub key: Option<String>,

@@ -3,7 +3,7 @@
 
 use super::command::Command;
 use super::sealed::{Door, direct::Direct};
-use super::{Chat, Options, stay, view};
+use super::{Chat, Options, key, stay, view};
 use anyhow::Result;
 use safe_chat_client::Link;
 use tokio::time::Instant;
@@ -23,14 +23,15 @@ pub(super) enum Next {
 /// All stays, from the room of the command line on.
 pub(super) async fn all(options: Options) -> Result<()> {
     let (mut here, mut before): (Option<Direct>, Vec<Option<Direct>>) = (None, Vec::new());
-    let mut note = None;
+    // Once: a person types its passphrase once.
+    let (own, mut note) = key::of(&options)?;
     loop {
         let mut options = options.clone();
         if let Some(direct) = &here {
             options.room.clone_from(&direct.room);
             options.seal = Some(Door::Invited);
         }
-        let stayed = match (stay(options, here.as_ref(), note.take()).await, &here) {
+        let stayed = match (stay(options, &own, here.as_ref(), note.take()).await, &here) {
             (Err(why), Some(direct)) => {
                 note = Some(refused(&direct.user, &why));
                 Some(Next::Back)

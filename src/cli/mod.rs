@@ -10,7 +10,6 @@ mod journal;
 mod keys;
 mod migrate;
 mod operators;
-mod passphrase;
 mod permissions;
 mod serve;
 mod stdout;

@@ -1,7 +1,10 @@
 //! `safe-chat operators`: the file of those who may manage nodes (`ops.operators_file`).
 
-use super::{passphrase, stdout::print};
-use crate::ops::accounts::{Role, check_name, hashed, line};
+use super::stdout::print;
+use crate::{
+    ops::accounts::{Role, check_name, hashed, line},
+    passphrase,
+};
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]

@@ -154,3 +154,111 @@ fn what_cannot_be_done_says_what_to_do() {
     let claimed = refusal(&keys(home.path(), &["show"], ""));
     assert!(claimed.contains("no secret"), "{claimed}");
 }
+
+/// A file with a passphrase in it.
+fn passphrase_file(home: &Path, passphrase: &str) -> String {
+    let file = home.join("passphrase");
+    fs::write(&file, format!("{passphrase}\n")).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_key_that_is_protected_opens_with_its_passphrase_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let (home, public) = (home.path(), harry(home.path()));
+    let file = home.join(".config/safe-chat/key");
+    let kept = || fs::read_to_string(&file).unwrap();
+    let plain = kept();
+    line(&keys(home, &["protect"], PASSPHRASE));
+    assert!(kept().starts_with("safe-chat-identity-v1."), "{}", kept());
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Nobody is there to ask, and what is on stdin is for something else.
+    for command in ["show", "devices", "export", "protect", "unprotect"] {
+        let refused = refusal(&keys(home, &[command], PASSPHRASE));
+        let says = ["is protected", "--passphrase-file"].map(|what| refused.contains(what));
+        assert_eq!(says, [true; 2], "{command}: {refused}");
+    }
+    let wrong = passphrase_file(home, "correct horse batterx");
+    let wrong = refusal(&keys(home, &["show", "--passphrase-file", &wrong], ""));
+    let says = [
+        "the passphrase does not open it",
+        ".config/safe-chat/key",
+        "horse",
+    ];
+    assert_eq!(
+        says.map(|what| wrong.contains(what)),
+        [true, true, false],
+        "{wrong}"
+    );
+    let with = ["--passphrase-file", &passphrase_file(home, PASSPHRASE)];
+    let with = |command: &'static str| [command, with[0], with[1]];
+    assert_eq!(line(&keys(home, &with("show"), "")), public);
+    assert_eq!(
+        line(&keys(
+            home,
+            &["show", "--passphrase-file", "/dev/stdin"],
+            PASSPHRASE
+        )),
+        public
+    );
+    // Another passphrase, which may not be weak.
+    let before = kept();
+    let short = refusal(&keys(home, &with("protect"), "geheim"));
+    assert!(short.contains("12 characters"), "{short}");
+    assert_eq!(kept(), before);
+    line(&keys(home, &with("protect"), "another passphrase"));
+    refusal(&keys(home, &with("show"), ""));
+    passphrase_file(home, "another passphrase");
+    line(&keys(home, &with("unprotect"), ""));
+    assert_eq!(kept(), plain);
+    let again = refusal(&keys(home, &["unprotect"], ""));
+    assert!(again.contains("no passphrase protects"), "{again}");
+    let unasked = refusal(&keys(home, &with("protect"), PASSPHRASE));
+    assert!(unasked.contains("no passphrase opens"), "{unasked}");
+}
+
+#[test]
+fn a_key_may_be_protected_from_its_first_day() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let with = ["--passphrase-file", &passphrase_file(home, PASSPHRASE)];
+    let public = line(&keys(home, &["new", "--protect"], PASSPHRASE));
+    assert_eq!(line(&keys(home, &["show", with[0], with[1]], "")), public);
+    let again = refusal(&keys(home, &["new"], ""));
+    assert!(again.contains("is there already"), "{again}");
+    // Carried elsewhere, it is as its owner says there.
+    let exported = line(&keys(home, &["export", with[0], with[1]], PASSPHRASE));
+    let file = home.join("exported");
+    fs::write(&file, exported).unwrap();
+    for protect in [false, true] {
+        let other = home.join(format!("other-{protect}"));
+        let mut import = vec!["import", file.to_str().unwrap()];
+        import.extend(["--key-file", other.to_str().unwrap()]);
+        import.extend(protect.then_some("--protect"));
+        assert_eq!(line(&keys(home, &import, PASSPHRASE)), public);
+        let kept = fs::read_to_string(&other).unwrap();
+        assert_eq!(kept.starts_with("ed25519:"), !protect, "{kept}");
+    }
+}
+
+#[test]
+fn a_link_of_a_qr_code_is_imported_like_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let (home, public) = (home.path(), harry(home.path()));
+    let page = "https://chat.example:8443/talk/";
+    let shown = line(&keys(home, &["export", "--qr", page], PASSPHRASE));
+    let (code, link) = shown.rsplit_once('\n').unwrap();
+    let front = "https://chat.example:8443/talk/#key=safe-chat-identity-v1.";
+    assert!(link.starts_with(front), "{link}");
+    let widths: Vec<_> = code.lines().map(|line| line.chars().count()).collect();
+    assert!(widths.iter().all(|width| *width == widths[0]), "{widths:?}");
+    let file = home.join("link");
+    fs::write(&file, link).unwrap();
+    let other = home.join("other");
+    let flag = ["--key-file", other.to_str().unwrap()];
+    let import = ["import", file.to_str().unwrap(), flag[0], flag[1]];
+    assert_eq!(line(&keys(home, &import, PASSPHRASE)), public);
+    let nobody = refusal(&keys(home, &["import"], PASSPHRASE));
+    assert!(nobody.contains("name the file"), "{nobody}");
+}

@@ -28,6 +28,13 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// `safe-chat chat` with these arguments.
     pub(crate) fn open(arguments: &[&str], columns: u16) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+        program.arg("chat").args(arguments);
+        Self::run(program, columns)
+    }
+
+    /// A program with the terminal on its three ends.
+    pub(crate) fn run(mut program: Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -46,9 +53,7 @@ impl Terminal {
             .unwrap();
         tcsetwinsize(&slave, size).unwrap();
         let end = || Stdio::from(slave.try_clone().unwrap());
-        let client = Command::new(env!("CARGO_BIN_EXE_safe-chat"))
-            .arg("chat")
-            .args(arguments)
+        let client = program
             .env_clear()
             .env("TERM", "xterm")
             .stdin(end())

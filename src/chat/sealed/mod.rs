@@ -13,7 +13,7 @@ mod words;
 
 use super::{
     Options,
-    key::Stored,
+    key::Own,
     repeats::{BEHIND_A_GAP, OVERTAKEN, Repeats, UNREADABLE},
 };
 use crate::fetch::Client as Http;
@@ -162,16 +162,13 @@ pub(super) struct Sealed {
 
 /// Refuses to go without `--seal` to a room in which the device of this key and name has been, and
 /// that was sealed: whatever the service calls it now.
-pub(super) fn refuse_plain(options: &Options) -> Result<()> {
-    if options.key.is_some() {
-        return Ok(());
-    }
-    let file = super::key::path(options.key_file.as_deref())?;
-    let Ok(Stored::Seed(seed)) = super::key::read(&file) else {
+pub(super) fn refuse_plain(options: &Options, own: &Own) -> Result<()> {
+    let Own::Pair(identity) = own else {
         return Ok(());
     };
+    let file = super::key::path(options.key_file.as_deref())?;
     // A state that cannot be read is none.
-    let devices = devices_of(&file, &Identity::from_seed(&seed)).unwrap_or_default();
+    let devices = devices_of(&file, identity).unwrap_or_default();
     let is_own = |one: &&Member| one.certificate().user().as_str() == options.user;
     let mut rooms = devices.iter().filter(is_own).flat_map(Member::rooms);
     if rooms.any(|room| room.as_str() == options.room) {
@@ -187,24 +184,24 @@ pub(super) fn refuse_plain(options: &Options) -> Result<()> {
 impl Sealed {
     /// The device of this key and name, as it is stored beside the key.
     pub(super) fn open(
-        key_file: &Path,
+        (key_file, own): (&Path, &Own),
         (room, user): (&str, &str),
         door: Door,
         gateway: &Gateway,
         tls: Option<Arc<ClientConfig>>,
     ) -> Result<Self> {
-        let Stored::Seed(seed) = super::key::read(key_file)? else {
+        let Own::Pair(identity) = own else {
             bail!(
                 "a sealed room needs a key that can be proven, not the one in {}",
                 key_file.display()
             );
         };
-        let identity = Identity::from_seed(&seed);
+        let identity = identity.clone();
         let own = identity.public();
         let name = |text: &str| Name::parse(text).map_err(|why| anyhow!("{text}: {why}"));
         let (of_room, of_user) = (name(room)?, name(user)?);
-        let store = Store::open(key_file, Identity::from_seed(&seed), user)?;
-        let kept = Kept::open(key_file, Identity::from_seed(&seed), (room, user))?;
+        let store = Store::open(key_file, identity.clone(), user)?;
+        let kept = Kept::open(key_file, identity.clone(), (room, user))?;
         let member = match store.shelf().revision() {
             0 => {
                 let key = DeviceKey::from_seed(&rand::random());
@@ -222,8 +219,8 @@ impl Sealed {
         Ok(Self {
             conversation: Conversation::new(member, of_room, policy, rand::random()),
             store,
+            keys: Keys::new(KeyPair::from_seed(&identity.seed()), gateway),
             identity,
-            keys: Keys::new(KeyPair::from_seed(&seed), gateway),
             http: Http::new(tls.filter(|_| gateway.is_secure()), DEADLINE, MOST),
             own,
             room: room.into(),
