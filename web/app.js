@@ -8,7 +8,7 @@
 // document as text nodes only.
 
 import { Card } from "./card.js";
-import { Carry } from "./carry.js";
+import { Carry, takenFromAddress } from "./carry.js";
 import { Composer } from "./composer.js";
 import { Device } from "./device.js";
 import { NAME, browser, identity, tab } from "./identity.js";
@@ -19,13 +19,15 @@ import { isFramed } from "./token.js";
 import { $, parsed } from "./tools.js";
 
 let room = null;
+// Before anything else: an address is seen, copied and remembered.
+const brought = takenFromAddress();
 const channel = globalThis.BroadcastChannel ? new BroadcastChannel("safechat.device") : null;
 const device = new Device(tab, navigator.locks ?? null, channel);
 await device.choose();
 let joining = null;
 let closing = null;
 const card = new Card((who) => choose(who), () => giveUp());
-new Carry((key) => card.useKey(key));
+const carry = new Carry((key) => card.useKey(key));
 const composer = new Composer((text, to) => room?.say(text, to) ?? false, tab);
 
 /** Joins from the card: of a room that is not there yet, one says first what it is to be. */
@@ -238,7 +240,9 @@ document.addEventListener("visibilitychange", () => {
   room.screen.setUnread(0);
   room.link.hurry();
 });
-addEventListener("hashchange", () => {
+addEventListener("hashchange", ({ oldURL }) => {
+  const key = takenFromAddress(new URL(oldURL).hash);
+  if (key !== null) return carry.open(key);
   const name = addressed()?.name;
   if (!name || name === room?.who.room) return;
   // Another page can change the address, too: a person joins, nobody else.
@@ -254,3 +258,4 @@ await card.fill(addressed()?.name);
 const before = parsed(tab.get("in"), null);
 if (before && before.room === (addressed()?.name ?? before.room)) enter(before);
 else card.focus();
+if (brought !== null) carry.open(brought);

@@ -1,6 +1,7 @@
 // What a person sees of a sealed room's group: who is in it and who was compared, what to compare, who is let in, and what is asked.
 
 import { holdersOf } from "./notes.js";
+import { draw } from "./qr.js";
 import { avatar } from "./rows.js";
 import { $, make, plural } from "./tools.js";
 
@@ -140,7 +141,7 @@ export class Group {
     if (!isOwn) {
       const number = sealed.number(key), groups = number.split(" ");
       $("person-number").replaceChildren(...groups.map((group) => make("span", {}, group)));
-      this.draw(number.replaceAll(" ", ""));
+      draw($("person-qr"), sealed.seal, number.replaceAll(" ", ""));
       const isVerified = this.isVerified(key);
       $("person-state").textContent = isVerified ? `You have compared this number with ${user}.` : "";
       $("person-same").textContent = isVerified ? "Not compared any more" : "They are the same";
@@ -169,12 +170,6 @@ export class Group {
 
   removal({ device }) {
     return make("button", { type: "button", className: "plain", onclick: () => this.remove(device) }, "Remove");
-  }
-
-  draw(text) {
-    const { size, path } = this.sealed.picture(text), svg = $("person-qr");
-    svg.setAttribute("viewBox", `-2 -2 ${size + 4} ${size + 4}`);
-    svg.firstElementChild.setAttribute("d", path);
   }
 
   verify() {

@@ -359,11 +359,6 @@ export class Sealed {
 
   number(key) { return this.seal.safety_number(this.who.key, key); }
 
-  picture(text) {
-    const [size, ...path] = this.seal.qr(text).split(" ");
-    return { size: Number(size), path: path.join(" ") };
-  }
-
   // --- what was read
 
   /** The event as this device reads it. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { World, goes, goesAlone, keyOf, makesSealed, notes, reads, says, stored } from "./world.mjs";
+import { World, goes, goesAlone, keyOf, makesSealed, notes, reads, says, scans, stored } from "./world.mjs";
 
 const world = new World(), room = `sealed-${Date.now().toString(36)}`;
 const digits = (text) => text.replace(/\D/g, "");
@@ -192,6 +192,43 @@ try {
     await reads(harry, "MARKER from the laptop");
     await notes(harry, "you came in");
     revoked = laptop;
+  });
+
+  await claim("a key is carried to a telephone by a QR code, and its link stays nowhere", async () => {
+    await harry.click("#leave");
+    await harry.click("#key-save");
+    await harry.fill("#carry-passphrase", "correct horse battery");
+    await harry.fill("#carry-again", "correct horse battery");
+    await harry.click("#carry-show");
+    await harry.waitForSelector("#carry-code:not([hidden])");
+    await world.shot(harry, "qr");
+    const link = await scans(harry, "#carry-qr");
+    assert.equal(link, await harry.textContent("#carry-link"));
+    assert.ok(link.startsWith(`${world.url}#key=safe-chat-identity-v1.`), link);
+    await harry.click("#carry-close");
+    assert.ok(!(await harry.content()).includes("safe-chat-identity-v1."));
+    const phone = await world.tab(await world.person({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true }));
+    const asked = [];
+    phone.on("request", (request) => asked.push(request.url()));
+    await phone.goto(link);
+    await phone.waitForSelector("#carry[open]");
+    await world.shot(phone, "phone-key");
+    assert.equal(phone.url(), world.url);
+    assert.ok(!asked.some((url) => url.includes("identity-v1") && !url.includes("#")), "a server was shown it");
+    await phone.fill("#carry-passphrase", "correct horse battery");
+    await phone.click("#carry-go");
+    await phone.waitForSelector("#carry:not([open])", { state: "attached" });
+    assert.equal(await keyOf(phone), await keyOf(harry));
+    await phone.goto(`${world.url}#${room}`);
+    await phone.goBack();
+    assert.ok(!phone.url().includes("key="), phone.url());
+    // Also in a page that is there already.
+    await phone.evaluate((hash) => { location.hash = hash; }, new URL(link).hash);
+    await phone.waitForSelector("#carry[open]");
+    assert.ok(!phone.url().includes("key="), phone.url());
+    await phone.context().close();
+    await goes(harry, world, room, "harry");
+    await reads(harry, "MARKER from the laptop");
   });
 
   await claim("a device of one's own is revoked, and says so", async () => {

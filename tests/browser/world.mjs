@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { read } from "../page/reader.js";
 
 const PATIENCE_MS = 30_000;
 
@@ -158,6 +159,13 @@ export const keyOf = (page) => page.evaluate(() => localStorage.getItem("safecha
 export function stored(page) {
   return page.evaluate(async () => {
     const all = [JSON.stringify(localStorage), JSON.stringify(sessionStorage)];
+/** What a QR code of the page says. */
+export const scans = async (page, id) => {
+  const [viewBox, path] = await page.locator(id).evaluate((svg) => [svg.getAttribute("viewBox"), svg.firstElementChild.getAttribute("d")]);
+  const dark = new Set([...path.matchAll(/M(\d+ \d+)h/g)].map(([, at]) => at)), size = Number(viewBox.split(" ")[2]) - 8;
+  return read(Array.from({ length: size }, (_, y) => Array.from({ length: size }, (_, x) => dark.has(`${x} ${y}`))));
+};
+
     const done = (request) => new Promise((resolve, reject) => { request.onsuccess = () => resolve(request.result); request.onerror = () => reject(request.error); });
     for (const { name } of await indexedDB.databases()) {
       const base = await done(indexedDB.open(name));
