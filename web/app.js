@@ -11,17 +11,19 @@ import { Card } from "./card.js";
 import { Carry, takenFromAddress } from "./carry.js";
 import { Composer } from "./composer.js";
 import { Device } from "./device.js";
-import { NAME, browser, identity, tab } from "./identity.js";
+import { NAME, browser, identity, isProtected, tab } from "./identity.js";
 import { policyOf } from "./refusals.js";
 import { Room } from "./room.js";
-import { Sealed, Turn, lacking } from "./sealed.js";
+import { Sealed, lacking } from "./sealed.js";
 import { isFramed } from "./token.js";
 import { $, parsed } from "./tools.js";
+import { Turn } from "./turn.js";
 
-let room = null;
 // Before anything else: an address is seen, copied and remembered.
 const brought = takenFromAddress();
-const channel = globalThis.BroadcastChannel ? new BroadcastChannel("safechat.device") : null;
+let room = null;
+const channelOf = (name) => (globalThis.BroadcastChannel ? new BroadcastChannel(name) : null);
+const channel = channelOf("safechat.device");
 const device = new Device(tab, navigator.locks ?? null, channel);
 await device.choose();
 let joining = null;
@@ -44,9 +46,23 @@ async function choose(person) {
   const to = addressed(), isPromised = to?.isSealed && to.name === person.room;
   if (found === "other" && isPromised) return card.refused(`The link says that #${person.room} is sealed, and the service says that it is not. Ask whoever gave you the link.`);
   if ((found === "sealed" || isPromised) && proves) return join({ ...person, policy: "sealed" });
-  if (found === "sealed") return card.refused(`#${person.room} is sealed, or asks for a proof of your key. ${lacking() ?? "This browser cannot prove it."}`);
+  if (found === "sealed") return card.refused(`#${person.room} is sealed, or asks for a proof of your key. ${lacking() ?? UNPROVEN}`, false, {}, lacking() ? null : another);
   return join(person);
 }
+
+/** What is done about a key that can only be claimed. */
+const UNPROVEN = "This browser cannot prove the key under “Your key”: have it make another one, or load yours there.";
+const another = {
+  label: "Make a key that can be proven",
+  act: async () => {
+    try {
+      card.useKey(await identity.renew());
+      card.refused(null);
+    } catch (error) {
+      card.refused(error.message);
+    }
+  },
+};
 
 /**
  * Joins. The card stays until `welcome`, and says why it takes longer, unless one comes back
@@ -75,11 +91,12 @@ async function openSealed(who, sign, steal, isWanted) {
     card.refused(why, false, {}, action);
     return null;
   };
-  const why = lacking() ?? (sign ? null : "A sealed room needs a key that this browser can prove: take the one that it makes (under “Your key”).");
-  if (why) return refuse(why);
+  if (lacking()) return refuse(lacking());
+  if (!sign) return refuse(`A sealed room needs a key that can be proven. ${UNPROVEN}`, another);
   await closing;   // what this tab has stored last is what it goes on from
-  const turn = new Turn(who);
+  const locks = navigator.locks ?? null, turn = new Turn(who, locks, locks ? null : channelOf("safechat.turn"));
   if (!await turn.take(steal, () => room?.link.stop({ why: "This room went on in another tab.", action: "Use it here", taken: true }))) {
+    turn.end();
     return refuse(`You are “${who.user}” in a sealed room in another tab already.`, { label: "Use it here", act: () => join(who, false, true) });
   }
   try {
@@ -244,16 +261,17 @@ addEventListener("hashchange", ({ oldURL }) => {
   const key = takenFromAddress(new URL(oldURL).hash);
   if (key !== null) return carry.open(key);
   const name = addressed()?.name;
-  if (!name || name === room?.who.room) return;
+  if (!name || name === room?.who.room) return undefined;
   // Another page can change the address, too: a person joins, nobody else.
   if (room) leave();
-  card.setRoom(name);
+  return card.setRoom(name);
 });
 // The keyboard of a phone covers the page without resizing it; the room takes what is left.
 window.visualViewport?.addEventListener("resize", () => {
   if (visualViewport.scale === 1) $("chat").style.setProperty("--visible", `${visualViewport.height}px`);
 });
 
+$("unprotected-start").hidden = $("unprotected").hidden = isProtected;
 await card.fill(addressed()?.name);
 const before = parsed(tab.get("in"), null);
 if (before && before.room === (addressed()?.name ?? before.room)) enter(before);

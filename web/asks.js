@@ -1,6 +1,7 @@
 // Questions over HTTP about sealed rooms: key packages, welcomes, groups. Each is signed with the key of this browser (docs/protocol.md).
 
 import { fromBase64url } from "./tools.js";
+import { wasm } from "./wasm.js";
 
 const KEYS = "safe-chat keys proof v1", REQUEST = "safe-chat request proof v1";
 const ANSWER_MS = 10_000;
@@ -27,13 +28,17 @@ function big(time) {
 }
 
 export class Asks {
-  /** `who`: { room, user, key }; `sign` signs for the key. */
+  /** `who`: { room, user, key }; `sign` signs for the key. `subtle`: WebCrypto, where there is one. */
   constructor(who, sign, subtle = crypto.subtle) { Object.assign(this, { who, sign, subtle }); }
 
   async signed(method, front, body) {
-    const time = Date.now(), hash = new Uint8Array(await this.subtle.digest("SHA-256", text(body)));
+    const time = Date.now(), hash = await this.hash(text(body));
     const signature = await this.sign(parts(...front, fromBase64url(this.who.key), big(time), hash));
     return `host=${location.host}, time=${time}, signature=${signature}`;
+  }
+
+  async hash(bytes) {
+    return this.subtle ? new Uint8Array(await this.subtle.digest("SHA-256", bytes)) : (await wasm()).sha256(bytes);
   }
 
   /** The answer as JSON; null: there is none (404). */

@@ -10,8 +10,9 @@ export class Card {
   /** Calls join({ room, user, key }), and cancel() when one of these is written anew meanwhile. */
   constructor(join, cancel) {
     this.typedKey = false;
-    $("join").addEventListener("submit", (submit) => {
+    $("join").addEventListener("submit", async (submit) => {
       submit.preventDefault();
+      await this.filling;   // who comes for the first time has no key yet
       const who = this.read();
       if (who) join(who);
     });
@@ -40,7 +41,9 @@ export class Card {
   }
 
   /** The key that fits this name and room, unless the person typed one. */
-  async fillKey() {
+  fillKey() { return this.filling = this.findKey(); }
+
+  async findKey() {
     if (this.typedKey) return;
     const key = await identity.keyFor($("room").value.trim(), $("name").value.trim());
     if (this.typedKey) return;

@@ -32,7 +32,10 @@ function indexed() {
   try { return globalThis.indexedDB ? new IndexedPairs(globalThis.indexedDB) : null; } catch { return null; }
 }
 
-const keys = new Keys(globalThis.crypto?.subtle ?? null, indexed());
+/** Whether the browser protects keys. It does not for a page that came without https, unless from localhost. */
+export const isProtected = Boolean(globalThis.crypto?.subtle);
+
+const keys = new Keys(globalThis.crypto?.subtle ?? null, indexed(), wasm);
 
 export const identity = {
   /** The key of this browser: the public half of a pair whose private half stays in it, else 32 random bytes, which only claim a name. */
@@ -44,6 +47,13 @@ export const identity = {
       return known;
     }
     const key = (await keys.create()) ?? randomId(32);
+    browser.set("key", key);
+    return key;
+  },
+  /** Another key in the place of one that can only be claimed. */
+  async renew() {
+    const key = await keys.create();
+    if (!key) throw new Error("This browser cannot make a key that can be proven, or cannot keep one.");
     browser.set("key", key);
     return key;
   },

@@ -1,5 +1,6 @@
 // Key pairs that prove whose a name is. WebCrypto signs with the private half and shows it to nobody; IndexedDB keeps it. What it was made
-// of (its seed) is beside it for those who carry their key elsewhere, encrypted with a key that nobody can read.
+// of (its seed) is beside it for those who carry their key elsewhere, encrypted with a key that nobody can read. A page that came without
+// https has no WebCrypto: there the seed lies in the open, and `seal` signs with it.
 
 import { base64url, fromBase64url } from "./tools.js";
 
@@ -56,13 +57,17 @@ export class IndexedPairs {
 }
 
 export class Keys {
-  /** `subtle` is WebCrypto, which pages of plain http do not have; `pairs` keeps { get(pub), put(pub, key), first(name, key) }. Either may be null. */
-  constructor(subtle, pairs) { Object.assign(this, { subtle, pairs }); }
+  /**
+   * `subtle` is WebCrypto, which pages of plain http do not have; `pairs` keeps { get(pub), put(pub, key), first(name, key) }; wasm() gives
+   * `seal`. Each may be null.
+   */
+  constructor(subtle, pairs, wasm = null) { Object.assign(this, { subtle, pairs, wasm }); }
 
   /** The public key of a new pair; null: this browser cannot make one, or cannot keep it. */
   async create() {
-    if (!this.subtle || !this.pairs) return null;
+    if (!(this.subtle || this.wasm) || !this.pairs) return null;
     try {
+      if (!this.subtle) return await this.createOpen();
       const pair = await this.subtle.generateKey(ED25519, true, ["sign", "verify"]);
       const pub = base64url(await this.subtle.exportKey("raw", pair.publicKey));
       await this.keep(pub, new Uint8Array(await this.subtle.exportKey("pkcs8", pair.privateKey)).slice(HEAD.length));
@@ -70,8 +75,15 @@ export class Keys {
     } catch { return null; }
   }
 
+  async createOpen() {
+    const seed = crypto.getRandomValues(new Uint8Array(32)), pub = (await this.wasm()).public_of(seed);
+    await this.keep(pub, seed);
+    return pub;
+  }
+
   /** Keeps a pair that was carried here, or made just now, by its 32 secret bytes. */
   async keep(pub, seed) {
+    if (!this.subtle) return this.pairs.put(`seed ${pub}`, { open: seed });
     const key = await this.subtle.importKey("pkcs8", new Uint8Array([...HEAD, ...seed]), ED25519, false, ["sign"]);
     const aes = await this.pairs.first("aes", await this.subtle.generateKey(AES, false, ["encrypt", "decrypt"]));
     const iv = crypto.getRandomValues(new Uint8Array(12));
@@ -83,7 +95,8 @@ export class Keys {
   /** The 32 secret bytes of a pair; null: an older page made it, and it stays in this browser. */
   async seed(pub) {
     const kept = await this.pairs?.get(`seed ${pub}`);
-    if (!kept) return null;
+    if (kept?.open) return kept.open;
+    if (!kept || !this.subtle) return null;
     const aes = await this.pairs.get("aes"), additionalData = new TextEncoder().encode(pub);
     return new Uint8Array(await this.subtle.decrypt({ ...AES, iv: kept.iv, additionalData }, aes, kept.locked));
   }
@@ -103,9 +116,15 @@ export class Keys {
 
   /** What signs with the private half of this key; null: it is not here. */
   async signer(pub) {
-    if (!this.subtle || !this.pairs) return null;
+    if (!this.pairs) return null;
+    if (!this.subtle) return this.openSigner(pub);
     const key = await this.pairs.get(pub).catch(() => null);
     return key ? async (bytes) => base64url(await this.subtle.sign(ED25519, key, bytes)) : null;
+  }
+
+  async openSigner(pub) {
+    const seed = this.wasm && await this.seed(pub).catch(() => null);
+    return seed ? async (bytes) => base64url((await this.wasm()).sign(seed, bytes)) : null;
   }
 }
 

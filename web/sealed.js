@@ -17,7 +17,6 @@ const AGAIN_MS = 5_000;          // until what could not be asked is asked again
 const UNANSWERED_MS = 15_000;    // a change without an answer is sent again, with its id
 const PUBLISH_AGAIN_MS = 20_000;
 const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for key packages that are not there
-const WAIT_MS = 400;             // for another tab that lets go
 const BATCH = 200;               // events that are stored together
 const ALLOWED_MS = 200, ALLOWED_TRIES = 50;   // how often it is looked whether the room has a list of devices
 const PATIENCE_MS = 600_000;     // how long it waits, at most, for what may not be asked now
@@ -35,34 +34,9 @@ const now = () => Math.floor(Date.now() / 1000);
 
 /** Why this browser cannot be in a sealed room, for people; null: it can. */
 export function lacking() {
-  if (!globalThis.crypto?.subtle) return "A sealed room needs https (or localhost): without it a browser has no cryptography.";
   if (!globalThis.WebAssembly) return "A sealed room needs WebAssembly, which this browser does not have, or does not allow.";
   if (!globalThis.indexedDB) return "A sealed room needs a place for its keys, which this browser does not give to this page.";
-  if (!navigator.locks) return "A sealed room needs Web Locks, so that two tabs do not use the same keys: this browser is too old.";
   return null;
-}
-
-/** One tab at a time is a device. */
-export class Turn {
-  constructor({ user, key }) { this.name = `safechat.sealed.${key}.${user}`; }
-
-  /** Whether this tab has it now. `steal`: takes it from the tab that has it, which ends there: `lost()`. */
-  take(steal, lost) {
-    return new Promise((taken) => {
-      const hold = () => {
-        taken(true);
-        return new Promise((release) => { this.release = release; });
-      };
-      // Waiting lets a page that is being reloaded let go.
-      const options = steal ? { steal } : { signal: AbortSignal.timeout(WAIT_MS) };
-      navigator.locks.request(this.name, options, hold).catch(() => { if (this.release) lost(); else taken(false); });
-    });
-  }
-
-  end() {
-    this.release?.();
-    this.release = null;
-  }
 }
 
 export class Sealed {
@@ -72,7 +46,7 @@ export class Sealed {
    */
   static async open(who, sign) {
     const seal = await wasm();
-    const vault = await Vault.open(indexedDB, crypto.subtle, who);
+    const vault = await Vault.open(indexedDB, crypto.subtle ?? null, who);
     try {
       const stored = await vault.shelf(), open = who.door === "open";
       let device;

@@ -1,5 +1,6 @@
-// What sealed rooms keep in this browser: IndexedDB, each value encrypted with a key that no script can read. A step is written as a
-// whole before anything of it is sent, and only if nobody else has gone on from the same state.
+// What sealed rooms keep in this browser: IndexedDB, each value encrypted with a key that no script can read; in the open where the page
+// came without https, for then the browser has no such key. A step is written as a whole before anything of it is sent, and only if
+// nobody else has gone on from the same state.
 
 const AES = { name: "AES-GCM" };
 const SHELVES = "shelves", SAID = "said", LISTS = "lists", KEYS = "keys";
@@ -20,7 +21,7 @@ function done(request) {
 
 /** What somebody has in sealed rooms under one name. */
 export class Vault {
-  /** Throws where the browser keeps nothing. */
+  /** `subtle`: WebCrypto, or null. Throws where the browser keeps nothing. */
   static async open(indexed, subtle, { user, key }) {
     const opening = indexed.open("safechat-sealed", 1);
     opening.onupgradeneeded = () => {
@@ -43,6 +44,7 @@ export class Vault {
 
   /** One key for all of a browser, made once; of two tabs that make one, the first counts. */
   async ownKey() {
+    if (!this.subtle) return null;
     const fresh = await this.subtle.generateKey({ ...AES, length: 256 }, false, ["encrypt", "decrypt"]);
     const change = this.base.transaction(KEYS, "readwrite");
     const keys = change.objectStore(KEYS);
@@ -56,12 +58,15 @@ export class Vault {
   }
 
   async lock(about, bytes) {
+    if (!this.aes) return { open: bytes };
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const additionalData = new TextEncoder().encode(about);
     return { iv, locked: await this.subtle.encrypt({ ...AES, iv, additionalData }, this.aes, bytes) };
   }
 
-  async unlock(about, { iv, locked }) {
+  async unlock(about, { iv, locked, open }) {
+    if (open) return open;
+    if (!this.aes) throw new Error("It was stored with https (or localhost), and opens there alone.");
     const additionalData = new TextEncoder().encode(about);
     return new Uint8Array(await this.subtle.decrypt({ ...AES, iv, additionalData }, this.aes, locked));
   }

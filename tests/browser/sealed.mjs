@@ -316,6 +316,32 @@ try {
     await other.locator("#refusal-text", { hasText: "says that it is not" }).waitFor();
   });
 
+  await claim("without https a browser comes in with a warning, and one tab at a time is there", async () => {
+    const person = await world.person(), first = await world.tab(person);
+    await goes(first, world, room, "luna", world.plain);
+    assert.equal(await first.evaluate(() => isSecureContext || Boolean(crypto.subtle ?? navigator.locks)), false);
+    await first.waitForSelector("#group-notice:not([hidden])");
+    await harry.fill("#let-in-who", `luna ${await keyOf(first)}`);
+    await harry.click("#let-in-go");
+    await notes(harry, "you let in luna");
+    await says(first, "MARKER without https");
+    await reads(harry, "MARKER without https");
+    await first.waitForSelector("#unprotected:not([hidden])");
+    await world.shot(first, "unprotected");
+    await first.reload();
+    await reads(first, "MARKER without https");
+    const second = await world.tab(person);
+    await second.goto(world.plain);
+    await second.waitForSelector("#unprotected-start:not([hidden])");
+    await world.shot(second, "unprotected-start");
+    await goes(second, world, room, "luna", world.plain);
+    await second.click("#refusal-action:not([hidden])");
+    await first.locator("#trouble-text", { hasText: "another tab" }).waitFor();
+    await says(second, "MARKER from the second of luna");
+    await reads(harry, "MARKER from the second of luna");
+    await person.close();
+  });
+
   await claim("a browser without WebAssembly says why it cannot come in", async () => {
     const old = await world.person();
     await old.addInitScript(() => { delete globalThis.WebAssembly; });

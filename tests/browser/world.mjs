@@ -9,6 +9,9 @@ import { read } from "../page/reader.js";
 
 const PATIENCE_MS = 30_000;
 
+/** An address of nobody (RFC 5737), which the browser is told is that of the node: what comes from there by http it calls insecure. */
+const PLAIN = "192.0.2.1";
+
 /** What a terminal is told beside what it shows: where, and in which colour. */
 const CONTROLS = /\u001b\[[0-9;?]*[A-Za-z]/g;
 
@@ -74,6 +77,9 @@ export class World {
     const { SAFE_CHAT_URL: url, SAFE_CHAT_PROGRAM: program, SAFE_CHAT_BROWSER: browser, SAFE_CHAT_SHOTS: shots, SAFE_CHAT_PLAYWRIGHT: playwright } = process.env;
     Object.assign(this, { url, program, browser, shots, playwright, keys: mkdtempSync(join(tmpdir(), "safe-chat-browser-")) });
     mkdirSync(shots, { recursive: true });
+    const plain = new URL(url);
+    plain.hostname = PLAIN;
+    this.plain = plain.href;
     this.terminals = [];
     this.faults = [];
   }
@@ -81,7 +87,7 @@ export class World {
   async start() {
     const { chromium } = createRequire(join(this.playwright, "package.json"))("playwright-core");
     // As root a browser has no sandbox; it opens nothing but the page.
-    this.running = await chromium.launch({ executablePath: this.browser, args: ["--no-sandbox"] });
+    this.running = await chromium.launch({ executablePath: this.browser, args: ["--no-sandbox", `--host-resolver-rules=MAP ${PLAIN} ${new URL(this.url).hostname}`] });
   }
 
   async end() {
@@ -123,8 +129,8 @@ export class World {
 
 // --- what a person does in the page
 
-export async function goes(page, world, room, user) {
-  await page.goto(`${world.url}#${room}`);
+export async function goes(page, world, room, user, url = world.url) {
+  await page.goto(`${url}#${room}`);
   await page.fill("#name", user);
   await page.click("#enter");
 }
@@ -153,12 +159,6 @@ export async function says(page, text) {
 export const reads = (page, text) => page.locator("#log .bubble", { hasText: text }).first().waitFor();
 export const notes = (page, text) => page.locator("#log .quiet", { hasText: text }).first().waitFor();
 
-export const keyOf = (page) => page.evaluate(() => localStorage.getItem("safechat.key"));
-
-/** All that the page's stores have, as text. */
-export function stored(page) {
-  return page.evaluate(async () => {
-    const all = [JSON.stringify(localStorage), JSON.stringify(sessionStorage)];
 /** What a QR code of the page says. */
 export const scans = async (page, id) => {
   const [viewBox, path] = await page.locator(id).evaluate((svg) => [svg.getAttribute("viewBox"), svg.firstElementChild.getAttribute("d")]);
@@ -166,6 +166,12 @@ export const scans = async (page, id) => {
   return read(Array.from({ length: size }, (_, y) => Array.from({ length: size }, (_, x) => dark.has(`${x} ${y}`))));
 };
 
+export const keyOf = (page) => page.evaluate(() => localStorage.getItem("safechat.key"));
+
+/** All that the page's stores have, as text. */
+export function stored(page) {
+  return page.evaluate(async () => {
+    const all = [JSON.stringify(localStorage), JSON.stringify(sessionStorage)];
     const done = (request) => new Promise((resolve, reject) => { request.onsuccess = () => resolve(request.result); request.onerror = () => reject(request.error); });
     for (const { name } of await indexedDB.databases()) {
       const base = await done(indexedDB.open(name));

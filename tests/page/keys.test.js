@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { describe, it, mock } from "node:test";
+import { before, describe, it, mock } from "node:test";
+import { gunzipSync } from "node:zlib";
 
 import { Asks } from "../../web/asks.js";
 import { Keys, sessionProof } from "../../web/keys.js";
 import { base64url, fromBase64url } from "../../web/tools.js";
+import { Vault } from "../../web/vault.js";
 import { Memory } from "./world.js";
 
 const { subtle } = crypto;
@@ -83,6 +85,62 @@ describe("the key of a browser", () => {
       assert.equal(await keys.create(), null);
       assert.equal(await keys.signer("KEY"), null);
     }
+  });
+});
+
+describe("a page that came without https", () => {
+  let seal;
+  before(async () => {
+    seal = await import("../../web/seal.js");
+    await seal.default({ module_or_path: gunzipSync(readFileSync(new URL("../../web/seal_bg.wasm.gz", import.meta.url))) });
+  });
+  const wasm = async () => seal;
+
+  it("makes and carries a key that it can prove", async () => {
+    const pairs = new Pairs(), keys = new Keys(null, pairs, wasm), bytes = new Uint8Array([1, 2, 3]);
+    const pub = await keys.create();
+    assert.match(pub, /^[A-Za-z0-9_-]{43}$/);
+    assert.ok(await fits(pub, bytes, await (await new Keys(null, pairs, wasm).signer(pub))(bytes)));
+    assert.equal(await keys.signer("another"), null);
+    // To a browser that protects it, and back.
+    const other = new Keys(subtle, new Pairs(), wasm), back = new Keys(null, new Pairs(), wasm);
+    await other.keep(pub, await keys.seed(pub));
+    assert.ok(await fits(pub, bytes, await (await other.signer(pub))(bytes)));
+    await back.keep(pub, await other.seed(pub));
+    assert.ok(await fits(pub, bytes, await (await back.signer(pub))(bytes)));
+  });
+
+  it("makes none that it could not use again", async () => {
+    const broken = async () => { throw new Error("no WebAssembly"); };
+    for (const keys of [new Keys(null, null, wasm), new Keys(null, new Pairs(), broken)]) {
+      assert.equal(await keys.create(), null);
+      assert.equal(await keys.signer("KEY"), null);
+    }
+    // What another page protected, this one cannot open.
+    const pairs = new Pairs(), pub = await new Keys(subtle, pairs).create();
+    assert.equal(await new Keys(null, pairs, wasm).signer(pub), null);
+  });
+
+  it("keeps what is in sealed rooms as it is, and opens nothing that is encrypted", async () => {
+    const bytes = new Uint8Array([1, 2, 3]), open = new Vault(null, null, "KEY/harry"), shut = new Vault(null, subtle, "KEY/harry");
+    open.aes = await open.ownKey();
+    shut.aes = await subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+    const kept = await open.lock("shelf", bytes), locked = await shut.lock("shelf", bytes);
+    assert.deepEqual(await open.unlock("shelf", kept), bytes);
+    assert.deepEqual(await shut.unlock("shelf", locked), bytes);
+    assert.equal(locked.open, undefined);
+    await assert.rejects(open.unlock("shelf", locked), /with https/);
+  });
+
+  it("hashes and signs as WebCrypto does", async () => {
+    const seed = Uint8Array.from({ length: 32 }, (_, n) => n), { key, x } = await example();
+    assert.equal(seal.public_of(seed), x);
+    for (const text of ["", "{\"packages\":[]}"]) {
+      const bytes = new TextEncoder().encode(text);
+      assert.deepEqual(Buffer.from(seal.sha256(bytes)), Buffer.from(await subtle.digest("SHA-256", bytes)));
+      assert.deepEqual(Buffer.from(seal.sign(seed, bytes)), Buffer.from(await subtle.sign(ED25519, key, bytes)));
+    }
+    assert.throws(() => seal.sign(seed.slice(1), seed), /32 bytes/);
   });
 });
 

@@ -67,7 +67,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 32] = [
+const FILES: [(&str, File); 33] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
@@ -105,6 +105,7 @@ const FILES: [(&str, File); 32] = [
     file!("/sealed.js"),
     file!("/token.js"),
     file!("/tools.js"),
+    file!("/turn.js"),
     file!("/vault.js"),
     file!("/wasm.js"),
 ];
