@@ -127,9 +127,7 @@ impl Chat {
             Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),
             Notice::Event(event) => sealed.event(event),
             // Nothing is missing.
-            Notice::Reset { seq, .. }
-                if self.room.read().or(sealed.since()) == Some(seq.saturating_sub(1)) =>
-            {
+            Notice::Reset { seq, .. } if sealed.since() == Some(seq.saturating_sub(1)) => {
                 Ok(Vec::new())
             }
             Notice::Reset { .. } => sealed.missed(),

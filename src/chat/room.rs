@@ -80,11 +80,6 @@ impl Room {
         self.was_caught_up && self.last.is_some_and(|last| last >= self.awaited)
     }
 
-    /// Up to where it was read.
-    pub(super) fn read(&self) -> Option<u64> {
-        self.last
-    }
-
     /// The place before which earlier events are; `Err`: why there are none.
     pub(super) fn earlier(&self) -> Result<Option<u64>, &'static str> {
         match self.first {

@@ -140,7 +140,10 @@ impl World {
                     assert!(self.answers.insert(id, receipt.seq).is_none());
                 }
                 Effect::Leave(why) => {
-                    assert!(why.starts_with("events were left out"), "{why}");
+                    // Nobody took events, or the server was slow to answer.
+                    let is_expected = why.starts_with("events were left out")
+                        || why.starts_with("the server does not answer");
+                    assert!(is_expected, "{why}");
                     self.session.disconnected();
                     self.connect();
                 }
