@@ -78,13 +78,13 @@ pub async fn run(
     let orders = Orders::new(operator.clone(), record.clone());
     let mut hand = Hand::new(site, &rooms[0], orders, interrupt.clone(), began);
     for (at, event, n) in timeline(&scenario.faults) {
-        until(began + at, interrupt).await?;
+        until(began + at, &mut crowd, interrupt).await?;
         match event {
             Event::Begins => hand.begin(n, &scenario.faults[n]).await?,
             Event::Ends => hand.end(n, &scenario.faults[n]).await?,
         }
     }
-    until(began + scenario.talk, interrupt).await?;
+    until(began + scenario.talk, &mut crowd, interrupt).await?;
     let (faults, mut broken) = hand.finish().await?;
     let finished = async {
         let sealed = async {
@@ -134,9 +134,11 @@ fn timeline(faults: &[Fault]) -> Vec<(Duration, Event, usize)> {
     events
 }
 
-async fn until(at: Instant, interrupt: &Interrupt) -> Result<()> {
+/// Waits; meanwhile somebody comes to each room of which something is gone.
+async fn until(at: Instant, crowd: &mut Crowd, interrupt: &Interrupt) -> Result<()> {
     while Instant::now() < at {
         interrupt.check()?;
+        crowd.send_onlookers();
         sleep(LOOK.min(at - Instant::now())).await;
     }
     interrupt.check()

@@ -190,6 +190,18 @@ impl Crowd {
         self.began
     }
 
+    /// Somebody comes to each room of which an operator was told since that something is gone, asks
+    /// for everything, and stays.
+    pub fn send_onlookers(&mut self) {
+        let (connected, _first) = mpsc::channel(1);
+        for room in self.look(|notes| std::mem::take(&mut notes.unseen)) {
+            let n = self.members.len();
+            let name = format!("onlooker-{n}");
+            let member = self.join(name, room, n, Some(0), connected.clone());
+            self.members.push(member);
+        }
+    }
+
     /// Where it is written down what an operator has removed.
     pub fn record(&self) -> Record {
         Record::new(&self.plan, &self.notes)

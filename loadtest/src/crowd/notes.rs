@@ -65,6 +65,9 @@ pub(super) struct Room {
 /// Everything that is written down.
 pub(super) struct Notes {
     pub(super) rooms: Vec<Room>,
+    /// Rooms of which an operator was told that something is gone, and which nobody new has seen
+    /// since.
+    pub(super) unseen: Vec<usize>,
     pub(super) messages: HashMap<String, Message>,
     pub(super) open: BTreeSet<String>,
     /// Answers to messages so far, and events seen: whether anything moves.
@@ -83,6 +86,7 @@ impl Notes {
         let (messages, open) = (HashMap::new(), BTreeSet::new());
         Self {
             rooms,
+            unseen: Vec::new(),
             messages,
             open,
             steps: 0,

@@ -48,6 +48,7 @@ impl Record {
     /// He was told that it is done, by the event at this place.
     pub fn confirmed(&self, room: usize, removal: Removal, seq: u64) {
         self.look(|notes| {
+            notes.unseen.push(room);
             let room = &mut notes.rooms[room];
             room.confirmed.push((Instant::now(), seq));
             room.history.removed.confirmed(removal, seq);
