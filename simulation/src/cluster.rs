@@ -246,7 +246,7 @@ impl Cluster {
             number,
             Settings {
                 formats: self.formats(number),
-                all_read: self.0.before.is_none(),
+                all_read: self.0.before.unwrap_or(FORMATS),
                 keeps: self.0.keeps,
                 passing: self.0.passing.clone(),
                 clock: self.clock(),

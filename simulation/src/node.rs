@@ -7,7 +7,7 @@ use crate::{
     wire::{ON_THE_WAY, Wire, wire},
 };
 use safe_chat::{
-    bus::{Ask, Bus, Direct, FORMATS, NodeRecord, Role, memory::Memory},
+    bus::{Ask, Bus, Direct, NodeRecord, Role, memory::Memory},
     cluster,
     gateway::{self, Join, StartAt, Taken},
     journal::Journal,
@@ -73,9 +73,7 @@ impl Node {
             journal.clone(),
             settings.clock.clone(),
         );
-        if settings.all_read {
-            writer.note_formats(FORMATS);
-        }
+        writer.note_formats(settings.all_read);
         // Small outboxes, so that a client can be slow within seconds.
         let slow = gateway::Config {
             backlog_bytes: 256 * 1024,
@@ -229,8 +227,8 @@ impl Node {
 /// What a node is like.
 pub(crate) struct Settings {
     pub(crate) formats: u32,
-    /// Every node reads the newest forms.
-    pub(crate) all_read: bool,
+    /// The newest forms that every node reads, now and later.
+    pub(crate) all_read: u32,
     /// How many of their last events rooms keep, if not all.
     pub(crate) keeps: Option<u64>,
     /// How rooms go that nobody comes to, if they do.

@@ -70,11 +70,13 @@ impl Record {
                 Removal::Purge => Some(*seq),
                 _ => None,
             });
-            let purged = seen.chain(confirmed).max().unwrap_or(1);
-            let beyond = |most: u64| (room.head + 1).saturating_sub(most).max(purged);
+            let known = seen.chain(confirmed).max().unwrap_or(1);
+            let last = room.history.last_purge().unwrap_or(1);
+            let beyond = |most: u64| (room.head + 1).saturating_sub(most);
             let (fewest, most) = (removed.keeps.first(), removed.keeps.last());
-            let gone = most.map_or(purged, |most| beyond(most + most / SLACK));
-            gone..=fewest.map_or(purged, |fewest| beyond(*fewest))
+            let gone = most.map_or(1, |most| beyond(most + most / SLACK));
+            let kept = fewest.map_or(1, |fewest| beyond(*fewest));
+            gone.max(known)..=kept.max(last)
         })
     }
 

@@ -193,6 +193,12 @@ impl History {
         violations
     }
 
+    /// The last place before which everything may be gone by a purge.
+    pub fn last_purge(&self) -> Option<u64> {
+        let room = room::seen(self, &mut Vec::new());
+        Gone::of(self, &room).last_purge()
+    }
+
     /// Whether a client ever had a session. One that is not known here may have had one.
     fn has_session(&self, client: &str) -> bool {
         let connected = |step: &Step| matches!(step, Step::Connected { .. });

@@ -50,6 +50,27 @@ pub(super) struct Gone<'a> {
     erasures: BTreeMap<&'a str, BTreeSet<u64>>,
     keeps: Option<u64>,
     head: u64,
+    /// The last place at which there may be a purge that nobody saw.
+    unseen: Option<u64>,
+}
+
+/// The last place at which nobody saw what is there, if it may be a purge: more were ordered than
+/// are known, and everybody was away.
+fn unseen_purge(
+    history: &History,
+    room: &BTreeMap<u64, &Event>,
+    known: &BTreeSet<u64>,
+) -> Option<u64> {
+    if history.removed.purges <= known.len() {
+        return None;
+    }
+    let welcomes = history.clients.values().flatten();
+    let ends = welcomes.filter_map(|step| match step {
+        Step::Welcomed { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    let head = ends.chain(room.keys().next_back().copied()).max()?;
+    (1..=head).rev().find(|place| !room.contains_key(place))
 }
 
 impl<'a> Gone<'a> {
@@ -59,6 +80,7 @@ impl<'a> Gone<'a> {
             erasures: BTreeMap::new(),
             keeps: history.removed.keeps.first().copied(),
             head: room.keys().next_back().copied().unwrap_or(0),
+            unseen: None,
         };
         for event in room.values() {
             match event.kind.as_str() {
@@ -74,6 +96,7 @@ impl<'a> Gone<'a> {
                 Removal::Erase(user) => gone.erases(user, *seq),
             }
         }
+        gone.unseen = unseen_purge(history, room, &gone.purges);
         gone
     }
 
@@ -83,8 +106,13 @@ impl<'a> Gone<'a> {
 
     /// Whether whoever expects this place next has to be told that it is gone, or may have to.
     fn explains(&self, next: u64) -> bool {
-        let is_purged = self.purges.range(next + 1..).next().is_some();
+        let is_purged = self.last_purge().is_some_and(|last| last > next);
         is_purged || self.keeps.is_some_and(|keeps| next + keeps <= self.head)
+    }
+
+    /// The last place before which everything may be gone by a purge.
+    pub(super) fn last_purge(&self) -> Option<u64> {
+        self.purges.last().copied().max(self.unseen)
     }
 
     /// Whether nobody needs to have seen what is at this place.
