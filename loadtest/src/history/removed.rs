@@ -52,6 +52,9 @@ pub(super) struct Gone<'a> {
     head: u64,
     /// The last place at which there may be a purge that nobody saw.
     unseen: Option<u64>,
+    /// The last place at which somebody went on who had to forget: what is before it he was not
+    /// shown, whether or not it stays.
+    went_on: u64,
 }
 
 /// The last place at which nobody saw what is there, if it may be a purge: more were ordered than
@@ -81,6 +84,7 @@ impl<'a> Gone<'a> {
             keeps: history.removed.keeps.first().copied(),
             head: room.keys().next_back().copied().unwrap_or(0),
             unseen: None,
+            went_on: 0,
         };
         for event in room.values() {
             match event.kind.as_str() {
@@ -97,6 +101,12 @@ impl<'a> Gone<'a> {
             }
         }
         gone.unseen = unseen_purge(history, room, &gone.purges);
+        let resets = history.clients.values().flatten();
+        let resets = resets.filter_map(|step| match step {
+            Step::Reset { seq } => Some(*seq),
+            _ => None,
+        });
+        gone.went_on = resets.max().unwrap_or_default();
         gone
     }
 
@@ -117,7 +127,7 @@ impl<'a> Gone<'a> {
 
     /// Whether nobody needs to have seen what is at this place.
     pub(super) fn may_be_unseen(&self, seq: u64) -> bool {
-        self.explains(seq)
+        self.explains(seq) || seq < self.went_on
     }
 
     /// The place of the event by which this one is gone, or its content, for whoever knows the
