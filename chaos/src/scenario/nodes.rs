@@ -1,6 +1,10 @@
 //! What happens to nodes.
 
-use super::{Scenario, Wanted, fault, s, scenario};
+use super::{
+    Scenario, Wanted, fault,
+    operator::{erase, purge, retain},
+    s, scenario,
+};
 use crate::fault::{Act, Whom};
 use std::time::Duration;
 
@@ -68,16 +72,20 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// The faults of nodes that every change must survive.
+/// The faults of nodes that every change must survive, and what an operator does meanwhile.
 pub(super) fn short() -> Scenario {
     scenario(
         "short-nodes",
-        "kill -9 and SIGSTOP of a room's owner, kill -9 of a gateway",
+        "kill -9 and SIGSTOP of a room's owner, kill -9 of a gateway, and an operator meanwhile",
         62,
         Wanted::Nothing,
         vec![
             fault(5, Some(12), Act::Kill(Whom::Owner)),
+            purge(6, 0),
+            erase(7, 1, 0),
             fault(20, Some(40), Act::Freeze(Whom::Owner)),
+            purge(22, 2),
+            retain(23, 3, 50),
             fault(48, Some(55), Act::Kill(Whom::Gateway)),
         ],
     )

@@ -1,6 +1,10 @@
 //! What happens to NATS and Cassandra.
 
-use super::{Scenario, Wanted, fault, s, scenario};
+use super::{
+    Scenario, Wanted, fault,
+    operator::{erase, purge, retain},
+    s, scenario,
+};
 use crate::fault::{Act, Whom};
 
 /// Who uses three servers of each kind upgrades them one by one, and nobody is told.
@@ -96,10 +100,15 @@ pub(super) fn short_nats() -> Scenario {
 }
 
 pub(super) fn short_cassandra() -> Scenario {
-    let faults = vec![fault(5, Some(7), Act::Kill(Whom::EveryCassandra))];
+    let faults = vec![
+        fault(5, Some(7), Act::Kill(Whom::EveryCassandra)),
+        purge(6, 0),
+        erase(7, 1, 0),
+        retain(8, 2, 50),
+    ];
     let scenario = scenario(
         "short-cassandra",
-        "kill -9 of Cassandra, started again",
+        "kill -9 of Cassandra, started again, and an operator meanwhile",
         30,
         Wanted::Nothing,
         faults,
