@@ -236,6 +236,7 @@ async fn the_passphrase_of_a_key_is_asked_for_and_not_shown() {
         async move {
             let asked = format!("Passphrase of the key in {key}: ");
             terminal.shows(&asked).await;
+            terminal.hides().await;
             terminal.types(&format!("{typed}\r"));
             terminal
         }

@@ -109,6 +109,18 @@ impl Terminal {
         }
     }
 
+    /// Waits until it does not show what is typed. Of that it tells nobody, so it is looked at.
+    #[allow(dead_code)] // Each test binary uses its part.
+    pub(crate) async fn hides(&self) {
+        let shown = || tcgetattr(&self.keys).unwrap().local_modes;
+        let hidden = async {
+            while shown().contains(LocalModes::ECHO) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, hidden).await.expect("a hidden line");
+    }
+
     async fn prints(&mut self, what: &str) {
         let next = timeout(PATIENCE, self.printed.recv()).await;
         let chunk = next.ok().flatten();
