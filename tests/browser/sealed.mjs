@@ -228,7 +228,9 @@ try {
     assert.ok(!phone.url().includes("key="), phone.url());
     await phone.context().close();
     await goes(harry, world, room, "harry");
-    await reads(harry, "MARKER from the laptop");
+    await harry.waitForSelector("#seal[data-state=in]");
+    await says(revoked, "MARKER to who comes back");
+    await reads(harry, "MARKER to who comes back");
   });
 
   await claim("a device of one's own is revoked, and says so", async () => {

@@ -131,6 +131,7 @@ export class World {
 
 export async function goes(page, world, room, user, url = world.url) {
   await page.goto(`${url}#${room}`);
+  await page.waitForFunction(() => document.querySelector("#key").value);   // the page has begun
   await page.fill("#name", user);
   await page.click("#enter");
 }
