@@ -131,7 +131,15 @@ export class Room {
     if (frame.more_members) this.askMembers(frame.members.at(-1));
     this.calls.onWelcome();
     this.sealed?.connected(frame.seq);
+    this.upToDate(frame.seq);
     this.catchUp();
+  }
+
+  /** Where nothing followed what the device had read before, the room is here; what was read is shown again. */
+  upToDate(head) {
+    if (this.journal.started || this.lost || this.heard !== head) return;
+    this.journal.clear(head);
+    this.askEarlier();
   }
 
   /**
@@ -305,7 +313,9 @@ export class Room {
     if (id !== this.asking || this.over) return;
     this.asking = null;
     if (this.log.rows.length === 0) this.log.update(false);
-    this.log.prepend(this.journal.takeEarlier(page, Boolean(more)));
+    const added = this.journal.takeEarlier(page, Boolean(more));
+    if (this.log.rows.length === 0) this.log.update(false);
+    else this.log.prepend(added);
     this.showTop();
     if (this.journal.more) this.log.fill();
   }
