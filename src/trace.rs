@@ -156,7 +156,7 @@ impl<'a> At<'a> {
         let (user, id) = match &event.kind {
             Kind::Joined { user }
             | Kind::Left { user }
-            | Kind::Unpinned { user }
+            | Kind::Unpinned { user, .. }
             | Kind::Erased { user, .. } => (user, None),
             Kind::Message { from, id, .. } => (from, id.as_ref().and_then(|id| id.shown())),
             Kind::Purged => return None,

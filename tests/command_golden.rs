@@ -98,6 +98,7 @@ fn commands() -> [(&'static str, Action, bool); 13] {
         device: DeviceId::parse("phone").ok(),
         gateway: producer.gateway,
         policy: None,
+        former: None,
     };
     let signed = Action::Send {
         user: user("harry"),
@@ -118,6 +119,7 @@ fn commands() -> [(&'static str, Action, bool); 13] {
         device: None,
         gateway: producer.gateway,
         policy: None,
+        former: None,
     };
     let sealed_room = Action::Open {
         session: turn(1).session,
@@ -127,6 +129,17 @@ fn commands() -> [(&'static str, Action, bool); 13] {
         device: None,
         gateway: producer.gateway,
         policy: Some(Policy::Sealed),
+        former: None,
+    };
+    let changed = Action::Open {
+        session: turn(1).session,
+        user: user("harry"),
+        key: Key::parse("KEY-1").unwrap(),
+        identity: Identity::Proven,
+        device: None,
+        gateway: producer.gateway,
+        policy: None,
+        former: Key::parse("KEY-2").ok(),
     };
     let handshake = Action::Batch {
         from: ProducerSeq {
@@ -169,6 +182,7 @@ fn commands() -> [(&'static str, Action, bool); 13] {
         ("command.5.default", Action::Retain { own: None }, false),
         ("command.5.purge", Action::Purge, false),
         ("command.7.erase", erase, false),
+        ("command.8.former", changed, true),
     ]
 }
 

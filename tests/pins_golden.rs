@@ -38,9 +38,14 @@ fn a_proven_key_and_one_that_was_taken_away_are_events_as_they_were() {
     let joined = Kind::Joined {
         user: harry.clone(),
     };
+    let unpinned = |changed| Kind::Unpinned {
+        user: harry.clone(),
+        changed,
+    };
     for (name, seq, kind, change) in [
         ("joined.v1.proven", 13, joined, pinned),
-        ("unpinned.v1", 14, Kind::Unpinned { user: harry }, closed),
+        ("unpinned.v1", 14, unpinned(false), closed.clone()),
+        ("unpinned.v1.changed", 14, unpinned(true), closed),
     ] {
         let event = Event {
             seq: Seq(seq),

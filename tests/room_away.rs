@@ -50,6 +50,7 @@ fn open(n: u8, who: u8, brought: Key, proven: bool) -> Action {
         device: None,
         gateway: Incarnation::new(Uuid::from_u128(1)),
         policy: None,
+        former: None,
     }
 }
 

@@ -34,6 +34,7 @@ fn open_for_batches(state: &mut State) {
             device: None,
             gateway: gateway(1),
             policy: None,
+            former: None,
         },
     );
 }

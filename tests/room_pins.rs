@@ -3,6 +3,8 @@
 
 #[path = "support/decided.rs"]
 mod decided;
+#[path = "room_pins/former.rs"]
+mod former;
 
 use decided::Room;
 use proptest::{collection::vec, prelude::*};
@@ -38,7 +40,17 @@ fn open(n: u8, k: u8, identity: Identity) -> Action {
         device: None,
         gateway: Incarnation::new(Uuid::from_u128(1)),
         policy: None,
+        former: None,
     }
+}
+
+/// As [`open`] with a proof, and a signature of another key for this one.
+fn change(n: u8, from: u8, to: u8) -> Action {
+    let mut action = open(n, to, Proven);
+    if let Action::Open { former, .. } = &mut action {
+        *former = Some(key(from));
+    }
+    action
 }
 
 fn close(n: u8) -> Action {
@@ -380,19 +392,20 @@ fn an_owner_that_died_between_leaving_and_joining_is_followed_by_one_that_finish
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let identity = any::<bool>().prop_map(Identity::of);
-    let action =
-        (0..12u8, 0..3u8, identity, 0..10u8).prop_map(|(n, k, identity, what)| match what {
-            0..=4 => open(n, k, identity),
-            5..=6 => post(n, k, identity),
-            7..=8 => close(n),
-            _ => unpin(),
-        });
+    let action = (0..12u8, 0..3u8, identity, 0..12u8);
+    let action = action.prop_map(|(n, k, identity, what)| match what {
+        0..=4 => open(n, k, identity),
+        5..=6 => post(n, k, identity),
+        7..=8 => close(n),
+        9..=10 => change(n, (k + 1) % 3, k),
+        _ => unpin(),
+    });
     vec(action, 0..60)
 }
 
 proptest! {
     /// Against a model that knows nothing but the rules: whoever is let in brought the key of the
-    /// name, and showed as much of it as anybody before, since the last unpin.
+    /// name, or one that it signed, and showed as much of it as anybody before, since the last unpin.
     #[test]
     fn nobody_gets_in_with_less_than_was_shown_before(actions in actions()) {
         let mut room = Room::default();
@@ -401,9 +414,11 @@ proptest! {
         for action in actions {
             let outcome = room.take(action.clone());
             match action {
-                Action::Open { session, key, identity, .. } if outcome == Outcome::Done => {
+                Action::Open { session, key, identity, former, .. } if outcome == Outcome::Done => {
                     if let Some((pinned, least)) = &owner {
-                        prop_assert!(key == *pinned || *least == Posted && identity == Proven);
+                        let is_changed = former.as_ref() == Some(pinned);
+                        let is_freer = *least == Posted || is_changed;
+                        prop_assert!(key == *pinned || is_freer && identity == Proven);
                         prop_assert!(identity >= *least);
                     }
                     owner = Some((key, identity));

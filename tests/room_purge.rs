@@ -31,6 +31,7 @@ fn open_with(session: u128, name: &str, key: &str) -> Action {
         device: None,
         gateway: Incarnation::new(Uuid::from_u128(1)),
         policy: Some(Policy::Proven),
+        former: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn open(session: SessionId, name: &str, device: Option<&str>, gateway: Incarnati
         device: device.map(|device| DeviceId::parse(device).unwrap()),
         gateway,
         policy: None,
+        former: None,
     }
 }
 

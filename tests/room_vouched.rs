@@ -46,6 +46,7 @@ impl Room {
                 device: None,
                 gateway: Incarnation::new(Uuid::from_u128(1000)),
                 policy: None,
+                former: None,
             },
             false => Action::Send {
                 user,

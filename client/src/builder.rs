@@ -36,6 +36,7 @@ pub struct Builder {
     key: Option<String>,
     tokens: Option<Tokens>,
     pair: Option<KeyPair>,
+    former: Vec<KeyPair>,
     device: Option<Option<String>>,
     since: Option<u64>,
     history: u16,
@@ -84,6 +85,7 @@ impl Default for Builder {
             key: None,
             tokens: None,
             pair: None,
+            former: Vec::new(),
             device: None,
             since: None,
             history: 0,
@@ -168,6 +170,14 @@ impl Builder {
     pub fn key_pair(mut self, pair: KeyPair) -> Self {
         self.key = Some(pair.public());
         self.pair = Some(pair);
+        self
+    }
+
+    /// Key pairs that were used before that of [`Self::key_pair`], newest first. Where the name has
+    /// another key still, they are tried one after the other: the one whose key it is signs that the
+    /// new one takes its place, which all in the room see.
+    pub fn former_key_pairs(mut self, pairs: impl IntoIterator<Item = KeyPair>) -> Self {
+        self.former = pairs.into_iter().collect();
         self
     }
 
@@ -322,6 +332,12 @@ impl Builder {
         check_key(&key).map_err(|why| config(format!("the key {why}")))?;
         let is_secure = gateways.iter().any(Gateway::is_secure);
         let tls = is_secure.then(|| self.tls.build()).transpose();
+        // A key that was named later counts.
+        let pair = self.pair.filter(|pair| pair.public() == key);
+        let former = match pair {
+            Some(_) => self.former,
+            None => Vec::new(),
+        };
         let dial = Dial {
             device: self.device.unwrap_or_else(|| Some(new_device())),
             history: Some(self.history),
@@ -329,8 +345,7 @@ impl Builder {
             policy: self.policy,
             protocol: self.protocol,
             tls: tls.map_err(config)?,
-            // A key that was named later counts.
-            pair: self.pair.filter(|pair| pair.public() == key),
+            pair,
             deadline: self.deadline,
             ..Dial::new(gateways[0].clone(), &self.room, &self.user, &key)
         };
@@ -353,7 +368,7 @@ impl Builder {
         };
         Ok(Driver::start(
             gateways,
-            (dial, self.tokens),
+            (dial, former, self.tokens),
             session,
             schedule,
             codec,

@@ -65,6 +65,8 @@ pub struct Dial {
     pub token: Option<Token>,
     /// The pair that it is of, to prove it.
     pub pair: Option<KeyPair>,
+    /// The pair of the key that the name has, whose place that one takes.
+    pub former: Option<KeyPair>,
     /// Replaces an earlier session of the same one.
     pub device: Option<String>,
     /// Resume after this place.
@@ -95,6 +97,7 @@ impl Dial {
             key: key.into(),
             token: None,
             pair: None,
+            former: None,
             device: None,
             since: None,
             since_at: None,
@@ -119,6 +122,9 @@ impl Dial {
         let mut url = format!("{gateway}/chat/{room}/user/{user}?pub={key}");
         if self.pair.is_some() {
             url += "&auth=1";
+        }
+        if let Some(former) = &self.former {
+            url += &format!("&former={}", former.public());
         }
         if let Some(device) = &self.device {
             url += &format!("&device={device}");
@@ -146,6 +152,7 @@ impl Dial {
             room: self.room.clone(),
             user: self.user.clone(),
             device: self.device.clone(),
+            former: self.former.clone(),
         })
     }
 

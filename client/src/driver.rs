@@ -9,6 +9,7 @@ use crate::{
     codec::Codec,
     connection::{Connection, Dial, Silence, Socket},
     frame::{ClientFrame, ServerFrame, Welcome},
+    key::KeyPair,
     message::End,
     notice::Notice,
     schedule::{Next, Schedule},
@@ -62,6 +63,8 @@ enum Turn {
 pub(crate) struct Driver {
     gateways: Vec<Gateway>,
     dial: Dial,
+    /// Keys of before, newest first, and which of them is tried next.
+    former: (Vec<KeyPair>, usize),
     tokens: Option<Tokens>,
     /// A new token for the session that is open.
     renewing: Option<BoxFuture<'static, Result<Token, String>>>,
@@ -82,7 +85,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn start(
         gateways: Vec<Gateway>,
-        (dial, tokens): (Dial, Option<Tokens>),
+        (dial, former, tokens): (Dial, Vec<KeyPair>, Option<Tokens>),
         session: Session,
         schedule: Schedule,
         codec: Codec,
@@ -111,6 +114,7 @@ impl Driver {
         let driver = Self {
             gateways,
             dial,
+            former: (former, 0),
             tokens,
             renewing: None,
             session,
@@ -230,6 +234,8 @@ impl Driver {
                         return self.perform(effects).await;
                     }
                     self.status.send_modify(|status| status.was_welcome = true);
+                    // The name has the key of now.
+                    (self.dial.former, self.former.1) = (None, 0);
                 }
                 if matches!(frame, ServerFrame::Expiring { .. }) {
                     let tokens = self.tokens.as_ref().filter(|tokens| tokens.renew());
@@ -273,6 +279,7 @@ impl Driver {
         let proof = ClientFrame::Proof {
             host: proving.host.clone(),
             signature: proving.answer(nonce),
+            former: proving.change(nonce),
         };
         Ok(vec![Effect::Send(proof)])
     }
@@ -324,6 +331,10 @@ impl Driver {
             _ => None,
         };
         self.renewing = None;
+        if self.tries_former(&why) {
+            self.link = waiting(Duration::ZERO);
+            return Ok(Vec::new());
+        }
         let mut effects = self.session.disconnected();
         let now = Instant::now().into_std();
         match self.schedule.lost(&why, open, now) {
@@ -345,6 +356,22 @@ impl Driver {
             }
         }
         Ok(effects)
+    }
+
+    /// Whether a refusal is answered by naming another key of before. When none is left, the refusal
+    /// counts.
+    fn tries_former(&mut self, why: &Lost) -> bool {
+        let is_other_key = matches!(why, Lost::Refused(why) if why.reason == "key_mismatch");
+        if !is_other_key {
+            return false;
+        }
+        let (former, next) = &mut self.former;
+        self.dial.former = former.get(*next).cloned();
+        *next = match self.dial.former {
+            Some(_) => *next + 1,
+            None => 0,
+        };
+        self.dial.former.is_some()
     }
 
     async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), End> {

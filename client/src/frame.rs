@@ -49,6 +49,8 @@ pub enum ClientFrame {
         host: String,
         /// Over what the protocol says.
         signature: [u8; 64],
+        /// The same by the former key, if one was named.
+        former: Option<[u8; 64]>,
     },
 }
 
@@ -232,6 +234,9 @@ pub enum Body {
     /// An operator took the key away from the name: whoever comes next under it may be another
     /// one.
     Unpinned,
+    /// The key of the name signed that another one takes its place, that of the next who joins under
+    /// it.
+    KeyChanged,
     /// An operator had everything before it removed: forget it, too. `from` is `*`.
     Purged,
     /// An operator had the content of what this user said before it erased: forget it, too.
@@ -248,7 +253,7 @@ impl Event {
         match &self.body {
             Body::Joined => "joined",
             Body::Left => "left",
-            Body::Unpinned => "unpinned",
+            Body::Unpinned | Body::KeyChanged => "unpinned",
             Body::Purged => "purged",
             Body::Erased => "erased",
             Body::Text(_) | Body::ErasedText => "text",

@@ -7,6 +7,8 @@ use std::{fmt, sync::Arc};
 
 /// What a session signs begins with it.
 const SESSION: &[u8] = b"safe-chat session proof v1";
+/// What a former key signs of the one that takes its place begins with it.
+const CHANGE: &[u8] = b"safe-chat key change v1";
 
 /// An Ed25519 key pair. Cheap to clone; never printed.
 #[derive(Clone)]
@@ -39,6 +41,7 @@ impl KeyPair {
             room: room.into(),
             user: user.into(),
             device: None,
+            former: None,
         };
         about.answer(nonce)
     }
@@ -93,12 +96,28 @@ pub(crate) struct Proving {
     pub(crate) room: String,
     pub(crate) user: String,
     pub(crate) device: Option<String>,
+    /// The key that the name has, if it is not this one.
+    pub(crate) former: Option<KeyPair>,
 }
 
 impl Proving {
     /// The signature that answers a challenge.
     pub(crate) fn answer(&self, nonce: &[u8]) -> [u8; 64] {
         self.pair.prove(self, nonce)
+    }
+
+    /// The same of the former key: that the name goes on with this one.
+    pub(crate) fn change(&self, nonce: &[u8]) -> Option<[u8; 64]> {
+        let former = self.former.as_ref()?;
+        Some(former.sign_parts(&[
+            CHANGE,
+            self.host.as_bytes(),
+            self.room.as_bytes(),
+            self.user.as_bytes(),
+            former.public_bytes(),
+            self.pair.public_bytes(),
+            nonce,
+        ]))
     }
 }
 
@@ -119,9 +138,12 @@ mod tests {
             room: "aaa".into(),
             user: "harry".into(),
             device: Some("phone".into()),
+            former: Some(KeyPair::from_seed(&std::array::from_fn(|n| 0x20 + n as u8))),
         };
         let signature = URL_SAFE_NO_PAD.encode(about.answer(&nonce));
-        for shown in [pair.public(), URL_SAFE_NO_PAD.encode(nonce), signature] {
+        let change = URL_SAFE_NO_PAD.encode(about.change(&nonce).unwrap());
+        let nonce = URL_SAFE_NO_PAD.encode(nonce);
+        for shown in [pair.public(), nonce, signature, change] {
             assert!(document.contains(&shown), "{shown}");
         }
         assert_eq!(format!("{pair:?}"), "KeyPair(..)");

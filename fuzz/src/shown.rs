@@ -134,10 +134,13 @@ pub(super) fn event(event: &Event) {
             (line, word("from").as_deref()),
             (format!("[aaa:{seq} - {user} left]"), Some(user.as_str()))
         ),
-        Kind::Unpinned { user } => assert_eq!(
+        Kind::Unpinned { user, changed } => assert_eq!(
             (line, word("from").as_deref()),
             (
-                format!("[aaa:{seq} - {user} unpinned]"),
+                match changed {
+                    true => format!("[aaa:{seq} - {user} unpinned] (changed)"),
+                    false => format!("[aaa:{seq} - {user} unpinned]"),
+                },
                 Some(user.as_str())
             )
         ),

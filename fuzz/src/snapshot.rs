@@ -88,6 +88,7 @@ fn decided(state: &State) {
             device,
             gateway,
             policy: None,
+            former: None,
         });
         actions.push(Action::Close {
             session,

@@ -134,6 +134,7 @@ impl Client {
             },
             protocol: Protocol::Json,
             policy: None,
+            former: None,
         };
         let mut wire = node.connect(join, self.cluster.next_wire());
         match timeout(CONNECT, wire.down.recv()).await.ok().flatten()? {

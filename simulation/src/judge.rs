@@ -324,7 +324,7 @@ fn shown(event: &Event) -> loadtest::history::Event {
     let (kind, from) = match &event.kind {
         Kind::Joined { user } => ("joined", user.as_str()),
         Kind::Left { user } => ("left", user.as_str()),
-        Kind::Unpinned { user } => ("unpinned", user.as_str()),
+        Kind::Unpinned { user, .. } => ("unpinned", user.as_str()),
         Kind::Purged => ("purged", "*"),
         Kind::Erased { user, .. } => ("erased", user.as_str()),
         Kind::Message {

@@ -165,6 +165,7 @@ impl Holder {
             },
             protocol: Protocol::Json,
             policy: Some(Policy::Sealed),
+            former: None,
         };
         let mut wire = node.connect(join, self.cluster.next_wire());
         match timeout(CONNECT, wire.down.recv()).await.ok().flatten()? {

@@ -89,6 +89,7 @@ impl Visitor {
             },
             protocol: Protocol::Json,
             policy: None,
+            former: None,
         };
         let mut wire = node.connect(join, self.cluster.next_wire());
         match timeout(CONNECT, wire.down.recv()).await.ok().flatten()? {

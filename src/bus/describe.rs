@@ -214,7 +214,10 @@ fn event_line(event: &Event, bodies: bool) -> String {
     let what = match &event.kind {
         Kind::Joined { user } => format!("{user} joined"),
         Kind::Left { user } => format!("{user} left"),
-        Kind::Unpinned { user } => format!("{user} unpinned"),
+        Kind::Unpinned { user, changed } => {
+            let how = if *changed { ", by its former key" } else { "" };
+            format!("{user} unpinned{how}")
+        }
         Kind::Purged => "purged".into(),
         Kind::Erased { user, through } => format!("{user} erased up to {through}"),
         Kind::Message {
@@ -374,6 +377,7 @@ mod tests {
                 device: None,
                 gateway: NODE,
                 policy: None,
+                former: None,
             },
             Action::Close {
                 session: SESSION,
@@ -471,6 +475,7 @@ mod tests {
                         identity: Identity::Claimed,
                         device: None,
                         policy: None,
+                        former: None,
                     },
                 )),
                 "ask lobby whether harry may join",

@@ -355,6 +355,8 @@ pub struct Admission {
     pub device: Option<DeviceId>,
     /// The policy that the room is to have, or must have.
     pub policy: Option<Policy>,
+    /// A key that has signed, or will, that `key` takes its place.
+    pub former: Option<Key>,
 }
 
 impl fmt::Debug for Admission {

@@ -125,8 +125,14 @@ pub(super) struct SessionEntry {
 }
 
 impl SessionEntry {
-    /// The command that opened it, at this node.
-    pub(super) fn open(&self, session: SessionId, gateway: Incarnation) -> Action {
+    /// The command that opens it, at this node. With a former key only the first time: once more it
+    /// must not take the name from a key that got it since.
+    pub(super) fn open(
+        &self,
+        session: SessionId,
+        gateway: Incarnation,
+        former: Option<Key>,
+    ) -> Action {
         Action::Open {
             session,
             user: self.user.clone(),
@@ -135,6 +141,7 @@ impl SessionEntry {
             device: self.device.clone(),
             gateway,
             policy: self.policy,
+            former,
         }
     }
 }

@@ -188,6 +188,7 @@ impl Handle {
                 identity,
                 device: None,
                 policy: None,
+                former: None,
             };
             Newcomers::pay(&self.0, room, who, client).await?;
             self.0.request(room, action).await

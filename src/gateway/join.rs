@@ -65,6 +65,8 @@ pub struct Join {
     pub protocol: Protocol,
     /// The policy that the room is to have if this makes it, or must have; `None`: any.
     pub policy: Option<Policy>,
+    /// A key that signs, before the room lets it in, that `key` takes its place.
+    pub former: Option<Key>,
 }
 
 impl Join {
@@ -307,6 +309,7 @@ async fn knock(core: &Core, client: &Client, join: &Join) -> Result<Knock, Rejec
         identity: join.identity,
         device: join.device.clone(),
         policy: join.policy,
+        former: join.former.clone(),
     };
     let ask = Ask::admission(join.room.clone(), who);
     let asked = timeout(DEADLINE, owner(core, &ask)).await;
@@ -358,6 +361,7 @@ async fn admit(
         from,
         protocol,
         policy,
+        former,
     } = join;
     let meter = core.limits.meter(&user, &key, client);
     core.check_sessions()?;
@@ -379,6 +383,7 @@ async fn admit(
         identity,
         device: device.clone(),
         policy,
+        former: former.clone(),
     };
     Newcomers::pay(core, &room, who, client).await?;
     claim.mark(core).await;
@@ -403,7 +408,7 @@ async fn admit(
         device: device.clone(),
         policy,
     };
-    let open = entry.open(session, core.me);
+    let open = entry.open(session, core.me, former);
     core.enter(session, entry);
     let mut entry = Entry {
         core: core.clone(),

@@ -50,6 +50,7 @@ pub(super) async fn check_name(
         identity: Identity::Proven,
         device: None,
         policy: None,
+        former: None,
     };
     let asked = timeout(within, owner(core, &Ask::admission(room.clone(), who))).await;
     match asked.unwrap_or_else(|_| Err(late())) {

@@ -1,9 +1,6 @@
 //! Checking proofs: in turns, which tokens take as well.
 
-use crate::{
-    access::Turns,
-    wire::proof::{Proof, PublicKey},
-};
+use crate::{access::Turns, wire::proof::PublicKey};
 use tokio::sync::SemaphorePermit;
 
 /// Checks proofs, some at a time.
@@ -16,9 +13,9 @@ impl Proofs {
 
     /// Whether the owner of the key signed these bytes. Waits for its turn; the caller's deadline
     /// ends that.
-    pub(super) async fn fits(&self, key: &PublicKey, bytes: &[u8], proof: &Proof) -> bool {
+    pub(super) async fn fits(&self, key: &PublicKey, bytes: &[u8], signature: &[u8; 64]) -> bool {
         let _turn = self.turn().await;
-        key.has_signed(bytes, proof)
+        key.has_signed(bytes, signature)
     }
 
     /// A turn for checking another signature.

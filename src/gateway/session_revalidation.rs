@@ -72,7 +72,7 @@ pub(super) fn of_room(core: &Arc<Core>, room: &RoomId) {
 async fn ask(core: &Core, session: SessionId, entry: SessionEntry) {
     while entry.outbox.closed().is_none() && core.sessions().contains_key(&session) {
         match core
-            .request(&entry.room, entry.open(session, core.me))
+            .request(&entry.room, entry.open(session, core.me, None))
             .await
         {
             Ok(Answered::Journaled { .. }) => return,

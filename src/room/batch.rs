@@ -81,7 +81,7 @@ fn next(
     }
     Decision {
         kinds,
-        last: Some(last),
+        last: vec![last],
         ..Decision::nothing(Outcome::Batch(outcomes))
     }
 }

@@ -34,6 +34,9 @@ pub enum Action {
         gateway: Incarnation,
         /// The policy that the room is to have if this makes it, or must have; `None`: any.
         policy: Option<Policy>,
+        /// A key that signed, to this gateway, that `key` takes its place: the name changes hands
+        /// if this is its key.
+        former: Option<Key>,
     },
     /// A session ended. One that was never opened cannot be opened any more.
     Close {

@@ -21,9 +21,9 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// What takes the next places, in order.
     pub kinds: Vec<Kind>,
-    /// What changes with the last of `kinds`: all of them are decided. Without any it waits for the
-    /// next event, as `changes` do.
-    pub last: Option<Change>,
+    /// What changes with the last of `kinds`, in order: all of them are decided. Without any it waits
+    /// for the next event, as `changes` do.
+    pub last: Vec<Change>,
     /// What the sender is told once all of it is journaled.
     pub outcome: Outcome,
     /// Which gateways are told that a session of theirs is over.
@@ -69,7 +69,7 @@ impl Decision {
         Self {
             changes: Vec::new(),
             kinds: Vec::new(),
-            last: None,
+            last: Vec::new(),
             outcome,
             notices: Vec::new(),
         }
@@ -93,7 +93,9 @@ impl State {
                 self.leave_names_out();
             }
             let mut changes = self.unjournaled.clone();
-            changes.extend(decision.last.clone().filter(|_| is_last));
+            if is_last {
+                changes.extend(decision.last.iter().cloned());
+            }
             let event = Event {
                 seq: self.head.next(),
                 at: command.at,
@@ -103,8 +105,11 @@ impl State {
             self.evolve(&event);
             events.push(event);
         }
-        if let Some(last) = decision.last.clone().filter(|_| events.is_empty()) {
-            self.change(last);
+        if events.is_empty() {
+            decision
+                .last
+                .iter()
+                .for_each(|last| self.change(last.clone()));
         }
         events
     }
@@ -141,8 +146,10 @@ pub fn decide_knowing(
             device,
             gateway,
             policy,
+            former,
         } => {
-            let (whose, brought) = ((user, device.as_ref(), *gateway), (key, *identity));
+            let whose = (user, device.as_ref(), *gateway);
+            let brought = (key, *identity, former.as_ref());
             open(
                 state,
                 known,
@@ -170,7 +177,7 @@ fn open(
     known: Known<'_>,
     session: SessionId,
     (user, device, gateway): (&UserId, Option<&DeviceId>, Incarnation),
-    (key, identity): (&Key, Identity),
+    (key, identity, former): (&Key, Identity, Option<&Key>),
     (wanted, at): (Option<Policy>, Millis),
 ) -> Decision {
     let joined = || Kind::Joined { user: user.clone() };
@@ -202,7 +209,10 @@ fn open(
         return turn_away(session, Reason::OtherPolicy);
     }
     let (pin, recalled) = state.pin_of(user, known);
-    if let Some(reason) = pin.and_then(|pin| pin.refuses(key, identity)) {
+    let refused = pin.and_then(|pin| pin.refuses(key, identity));
+    let changes_key = refused == Some(Reason::KeyMismatch)
+        && pin.is_some_and(|pin| pin.yields_to(identity, former));
+    if let Some(reason) = refused.filter(|_| !changes_key) {
         return turn_away(session, reason);
     }
     if let Some(reason) = policy.refuses(key, identity) {
@@ -215,7 +225,7 @@ fn open(
     let others = state.sessions.of(user).iter();
     let ends: Vec<_> = others
         .filter_map(|id| Some((*id, state.sessions.get(*id)?)))
-        .filter(|(_, other)| takes_over || is_replaced(other))
+        .filter(|(_, other)| takes_over || changes_key || is_replaced(other))
         .collect();
     if ends.is_empty() && state.sessions.of(user).len() >= Limits::SESSIONS_PER_USER {
         return turn_away(session, Reason::TooManySessions);
@@ -239,13 +249,17 @@ fn open(
         });
         decision.changes.push(Change::PolicySet { policy, maker });
     }
-    if takes_over || is_new_name {
-        decision.changes.push(Change::Pinned {
-            user: user.clone(),
-            key: key.clone(),
-            identity,
-        });
-    }
+    let pinned = Change::Pinned {
+        user: user.clone(),
+        key: key.clone(),
+        identity,
+    };
+    let opened = Change::Opened {
+        session,
+        user: user.clone(),
+        device: device.cloned(),
+        gateway,
+    };
     for (session, old) in ends {
         decision.changes.push(Change::Closed { session });
         if is_replaced(old) {
@@ -255,13 +269,24 @@ fn open(
             });
         }
     }
-    decision.changes.push(Change::Opened {
-        session,
-        user: user.clone(),
-        device: device.cloned(),
-        gateway,
-    });
     let is_member = state.members.contains(user);
+    if changes_key {
+        // Whatever is left of it by an owner that dies between two of the events, the name is that
+        // of the former key, or free, and nobody is in: deciding it again gives the rest.
+        let left = is_member.then(|| Kind::Left { user: user.clone() });
+        decision.kinds.extend(left);
+        decision.kinds.push(Kind::Unpinned {
+            user: user.clone(),
+            changed: true,
+        });
+        decision.kinds.push(joined());
+        decision.last = vec![pinned, opened];
+        return decision;
+    }
+    if takes_over || is_new_name {
+        decision.changes.push(pinned);
+    }
+    decision.changes.push(opened);
     if is_member && takes_over {
         // Events end the other sessions at once, and show that it may be somebody else now.
         decision.kinds.push(Kind::Left { user: user.clone() });
@@ -342,7 +367,10 @@ fn unpin(state: &State, known: Known<'_>, user: &UserId, at: Millis) -> Decision
     if state.members.contains(user) {
         decision.kinds.push(Kind::Left { user: user.clone() });
     }
-    decision.kinds.push(Kind::Unpinned { user: user.clone() });
+    decision.kinds.push(Kind::Unpinned {
+        user: user.clone(),
+        changed: false,
+    });
     decision
 }
 
@@ -549,7 +577,8 @@ fn of_before_purge() -> Rejection {
 pub(super) fn refusal(reason: Reason) -> Rejection {
     let message = match reason {
         Reason::KeyMismatch => {
-            "another key is pinned to this user in this room: bring the first one, or take another name"
+            "another key is pinned to this user in this room: bring that one, or its signature for \
+             yours (former=KEY), or take another name"
         }
         Reason::ProofRequired => {
             "this room asks for a proof of the key, or this user has proven one in it: prove yours \

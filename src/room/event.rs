@@ -75,10 +75,13 @@ pub enum Kind {
         /// The request that brought it; `None`: it came through a session, or by an older version.
         request: Option<RequestId>,
     },
-    /// An operator took the key away from a name: whoever comes next under it may be another one.
+    /// The key of a name was taken away from it.
     Unpinned {
         /// The name.
         user: UserId,
+        /// The one who has the name did it: the key signed the one that the next `Joined` of the
+        /// name comes with. Else an operator did, and whoever comes next may be another one.
+        changed: bool,
     },
     /// An operator had everything before it forgotten ([`super::Purge`]). It begins a commit, so
     /// that what was before can be removed.

@@ -41,6 +41,7 @@ fn room() -> State {
             device: None,
             gateway: gateway(),
             policy: None,
+            former: None,
         };
         assert_eq!(apply(&mut state, opened), Outcome::Done);
     }

@@ -71,4 +71,10 @@ impl Pin {
             None
         }
     }
+
+    /// Whether the name goes on with another key that was proven, because its own one, `former`,
+    /// signed that.
+    pub fn yields_to(&self, identity: Identity, former: Option<&Key>) -> bool {
+        identity.is_proven() && former == Some(&self.key)
+    }
 }

@@ -29,7 +29,7 @@ pub struct State {
     pub pins: HashMap<UserId, Pin>,
     /// Which of them are in records of their own.
     pub away: Away,
-    /// When an operator last took the key away from a name; the newest [`Limits::UNPINNED`].
+    /// When the key was last taken away from a name; the newest [`Limits::UNPINNED`].
     pub unpinned: HashMap<UserId, Millis>,
     /// The messages of the dedupe window.
     pub sent: Window<MessageKey, Sent>,
@@ -122,7 +122,7 @@ impl State {
             Kind::Left { user } => {
                 self.members.remove(user);
             }
-            Kind::Unpinned { user } => self.unpin(user, event.at),
+            Kind::Unpinned { user, .. } => self.unpin(user, event.at),
             Kind::Purged => self.purge(Purge {
                 seq: event.seq,
                 at: event.at,

@@ -12,6 +12,8 @@ use std::fmt;
 
 /// What a session signs begins with it, so that it is never taken for another thing that was signed.
 const SESSION: &[u8] = b"safe-chat session proof v1";
+/// The same of what a former key signs of the one that takes its place.
+const CHANGE: &[u8] = b"safe-chat key change v1";
 /// The same of a request.
 const REQUEST: &[u8] = b"safe-chat request proof v1";
 /// The longest name of a host, and a port.
@@ -46,8 +48,8 @@ impl PublicKey {
     }
 
     /// Whether the owner of the key signed these bytes. About 50 us.
-    pub fn has_signed(&self, bytes: &[u8], proof: &Proof) -> bool {
-        let signature = Signature::from_bytes(&proof.signature);
+    pub fn has_signed(&self, bytes: &[u8], signature: &[u8; 64]) -> bool {
+        let signature = Signature::from_bytes(signature);
         self.0.verify_strict(bytes, &signature).is_ok()
     }
 
@@ -63,6 +65,8 @@ pub struct Proof {
     pub host: String,
     /// Over everything that the proof is about.
     pub signature: [u8; 64],
+    /// Of a session whose client names a former key: that key's, over [`SessionContext::change`].
+    pub former: Option<[u8; 64]>,
 }
 
 impl fmt::Debug for Proof {
@@ -96,6 +100,19 @@ impl SessionContext {
             self.room.as_str().as_bytes(),
             self.user.as_str().as_bytes(),
             device.as_bytes(),
+            self.key.as_bytes(),
+            &self.nonce.0,
+        ])
+    }
+
+    /// What the former key signs: that in this room this name goes on with the key of this session.
+    pub fn change(&self, host: &str, former: &PublicKey) -> Vec<u8> {
+        joined(&[
+            CHANGE,
+            host.as_bytes(),
+            self.room.as_str().as_bytes(),
+            self.user.as_str().as_bytes(),
+            former.as_bytes(),
             self.key.as_bytes(),
             &self.nonce.0,
         ])
@@ -164,14 +181,22 @@ pub fn host(text: &str) -> Option<String> {
 pub(super) fn decode(protocol: Protocol, message: Incoming<'_>) -> Option<Proof> {
     match (protocol, message) {
         (Protocol::Text, Incoming::Text(line)) => {
-            let (host, signature) = line.strip_prefix("!proof ")?.split_once(' ')?;
-            proof(host, signature)
+            let (host, signatures) = line.strip_prefix("!proof ")?.split_once(' ')?;
+            let (signature, former) = match signatures.split_once(' ') {
+                Some((signature, former)) => (signature, Some(former)),
+                None => (signatures, None),
+            };
+            with_former(proof(host, signature)?, former)
         }
         (Protocol::Json, Incoming::Text(text)) => {
             let frame: Map<String, Value> = serde_json::from_str(text).ok()?;
             let text = |name: &str| frame.get(name)?.as_str();
             (text("type")? == "proof").then_some(())?;
-            proof(text("host")?, text("signature")?)
+            let former = match frame.get("former") {
+                None | Some(Value::Null) => None,
+                Some(former) => Some(former.as_str()?),
+            };
+            with_former(proof(text("host")?, text("signature")?)?, former)
         }
         (Protocol::Proto, Incoming::Binary(bytes)) => proto::proof(bytes),
         _ => None,
@@ -180,11 +205,24 @@ pub(super) fn decode(protocol: Protocol, message: Incoming<'_>) -> Option<Proof>
 
 /// A proof in text, as JSON frames, lines and headers have it.
 pub fn proof(host: &str, signature: &str) -> Option<Proof> {
-    let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
     Some(Proof {
         host: host.to_owned(),
-        signature: signature.try_into().ok()?,
+        signature: bytes_of(signature)?,
+        former: None,
     })
+}
+
+fn with_former(proof: Proof, former: Option<&str>) -> Option<Proof> {
+    let former = match former {
+        Some(signature) => Some(bytes_of(signature)?),
+        None => None,
+    };
+    Some(Proof { former, ..proof })
+}
+
+fn bytes_of(signature: &str) -> Option<[u8; 64]> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
+    bytes.try_into().ok()
 }
 
 #[cfg(test)]

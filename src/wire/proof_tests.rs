@@ -28,6 +28,7 @@ fn signed(pair: &SigningKey, bytes: &[u8]) -> Proof {
     Proof {
         host: "chat.example".into(),
         signature: pair.sign(bytes).to_bytes(),
+        former: None,
     }
 }
 
@@ -61,7 +62,15 @@ fn the_examples_of_the_document_fit() {
             assert!(document.contains(&shown), "{shown}");
         }
         let proof = proof("chat.example", &signature).unwrap();
-        assert!(context.key.has_signed(&bytes, &proof));
+        assert!(context.key.has_signed(&bytes, &proof.signature));
+    }
+    let former = SigningKey::from_bytes(&std::array::from_fn(|n| 0x20 + n as u8));
+    let public = PublicKey::parse(&key_of(&former)).unwrap();
+    let of_change = context.change("chat.example", &public);
+    let signature = former.sign(&of_change).to_bytes();
+    assert!(public.has_signed(&of_change, &signature));
+    for shown in [hex(&of_change), BASE64_URL_SAFE_NO_PAD.encode(signature)] {
+        assert!(document.contains(&shown), "{shown}");
     }
     for shown in [key_of(&pair).as_str(), &context.nonce.to_string()] {
         assert!(document.contains(shown), "{shown}");
@@ -94,20 +103,46 @@ fn every_protocol_reads_a_proof_and_nothing_else_for_one() {
     let proto = frame(Frame::Proof(pb::Proof {
         host: "h".into(),
         signature: signature.to_vec().into(),
+        former: None,
     }));
     let expected = Some(Proof {
         host: "h".into(),
         signature,
+        former: None,
     });
     let read = |protocol: Protocol, message| protocol.decode_proof(message);
     assert_eq!(read(Protocol::Json, Incoming::Text(&json)), expected);
     assert_eq!(read(Protocol::Text, Incoming::Text(&line)), expected);
     assert_eq!(read(Protocol::Proto, Incoming::Binary(&proto)), expected);
 
+    // With the signature of a former key, which is whole or makes it none.
+    let with = |former: &[u8]| {
+        let text = BASE64_URL_SAFE_NO_PAD.encode(former);
+        let json = json.replace("}", &format!(r#","former":"{text}"}}"#));
+        let line = format!("{line} {text}");
+        let proto = frame(Frame::Proof(pb::Proof {
+            host: "h".into(),
+            signature: signature.to_vec().into(),
+            former: Some(former.to_vec().into()),
+        }));
+        [
+            Protocol::Json.decode_proof(Incoming::Text(&json)),
+            Protocol::Text.decode_proof(Incoming::Text(&line)),
+            Protocol::Proto.decode_proof(Incoming::Binary(&proto)),
+        ]
+    };
+    for proof in with(&[9; 64]) {
+        assert_eq!(proof.unwrap().former, Some([9; 64]));
+    }
+    assert_eq!(with(&[9; 63]), [None, None, None]);
+    let null = json.replace("}", r#","former":null}"#);
+    assert_eq!(read(Protocol::Json, Incoming::Text(&null)), expected);
+
     let other = frame(Frame::Ping(pb::Ping { id: "p".into() }));
     let short = frame(Frame::Proof(pb::Proof {
         host: "h".into(),
         signature: vec![7; 63].into(),
+        former: None,
     }));
     for bytes in [&other[..], &short, b"", b"\xff"] {
         assert_eq!(read(Protocol::Proto, Incoming::Binary(bytes)), None);
@@ -157,10 +192,10 @@ proptest! {
         let proof = signed(&pair, &bytes);
         let mut others = bytes.clone();
         others[at.index(bytes.len())] ^= 1 << bit;
-        prop_assert!(!context.key.has_signed(&others, &proof));
+        prop_assert!(!context.key.has_signed(&others, &proof.signature));
         let mut damaged = proof.clone();
         damaged.signature[at.index(64)] ^= 1 << bit;
-        prop_assert!(!context.key.has_signed(&bytes, &damaged));
+        prop_assert!(!context.key.has_signed(&bytes, &damaged.signature));
     }
 
     /// No two lists of names give the same bytes.

@@ -36,6 +36,10 @@ pub(super) fn proof(bytes: &[u8]) -> Option<Proof> {
         client_frame::Frame::Proof(proof) => Some(Proof {
             host: proof.host,
             signature: proof.signature.as_ref().try_into().ok()?,
+            former: match proof.former {
+                Some(former) => Some(former.as_ref().try_into().ok()?),
+                None => None,
+            },
         }),
         _ => None,
     }
@@ -179,6 +183,7 @@ fn seen(event: &Event) -> pb::Event {
         to,
         body,
         id,
+        changed,
     } = View::of(event);
     let content = body.map(|body| match body {
         Body::Text(text) => event::Content::Text(text.to_string()),
@@ -196,6 +201,7 @@ fn seen(event: &Event) -> pb::Event {
         content,
         id: id.map(str::to_owned),
         erased: (body == Some(&Body::Erased)).then_some(true),
+        changed: changed.then_some(true),
     }
 }
 

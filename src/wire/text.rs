@@ -62,10 +62,12 @@ pub(super) fn event(room: &RoomId, event: &Event) -> Utf8 {
         from,
         to,
         body,
+        changed,
         ..
     } = View::of(event);
     let to = to.map_or("*", UserId::as_str);
     let line = match body {
+        None if changed => format!("[{room}:{seq} - {from} {kind}] (changed)"),
         None | Some(Body::Handshake(_)) => format!("[{room}:{seq} - {from} {kind}]"),
         Some(Body::Text(text)) => format!("[{room}:{seq} - {from} -> {to}] {}", Escaped(text)),
         Some(Body::Sealed(bytes)) => format!(

@@ -14,6 +14,8 @@ pub(super) struct View<'a> {
     pub(super) to: Option<&'a UserId>,
     pub(super) body: Option<&'a Body>,
     pub(super) id: Option<&'a str>,
+    /// Of a key that goes: who had it says so.
+    pub(super) changed: bool,
 }
 
 impl<'a> View<'a> {
@@ -26,11 +28,15 @@ impl<'a> View<'a> {
             to: None,
             body: None,
             id: None,
+            changed: false,
         };
         match &event.kind {
             Kind::Joined { user } => plain("joined", user.as_str()),
             Kind::Left { user } => plain("left", user.as_str()),
-            Kind::Unpinned { user } => plain("unpinned", user.as_str()),
+            Kind::Unpinned { user, changed } => View {
+                changed: *changed,
+                ..plain("unpinned", user.as_str())
+            },
             Kind::Purged => plain("purged", NOBODY),
             Kind::Erased { user, through: _ } => plain("erased", user.as_str()),
             Kind::Message {

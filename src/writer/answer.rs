@@ -38,7 +38,7 @@ pub(super) fn does_not_fit() -> Decision {
     Decision {
         changes: Vec::new(),
         kinds: Vec::new(),
-        last: None,
+        last: Vec::new(),
         outcome: Outcome::Refused(too_large_now()),
         notices: Vec::new(),
     }

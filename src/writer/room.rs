@@ -179,7 +179,7 @@ impl Room {
         let order = self.unsaved_order(&command.action);
         let first = if takes_places { from.next() } else { from };
         told(&command.action, &decision.outcome, first);
-        let has_changes = !decision.changes.is_empty() || decision.last.is_some();
+        let has_changes = !decision.changes.is_empty() || !decision.last.is_empty();
         let told = self.answer(&command.action, delivery.submission.reply, decision, epoch);
         if !takes_places && has_changes {
             // They wait for an event.
@@ -260,8 +260,8 @@ impl Room {
             return Fit::Never;
         }
         // With a single event, also what changes with the last one.
-        let last = match &decision.last {
-            Some(last) if decision.kinds.len() == 1 => std::slice::from_ref(last),
+        let last = match decision.kinds.len() {
+            1 => &decision.last[..],
             _ => &[],
         };
         let with_own_changes = size_of_event(first, &decision.changes) + size_of_changes(last);

@@ -24,6 +24,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             device: device.clone(),
             gateway,
             policy: None,
+            former: None,
         },
         Action::Open {
             session: session(),
@@ -33,6 +34,7 @@ pub(crate) async fn a_command_is_delivered_as_it_was_submitted(world: World) {
             device: None,
             gateway,
             policy: None,
+            former: None,
         },
         Action::Close {
             session: session(),

@@ -151,6 +151,7 @@ pub(crate) async fn a_question_is_answered_by_the_owner_of_its_shard(world: Worl
         identity: Identity::Claimed,
         device: Some(DeviceId::parse("phone").unwrap()),
         policy: None,
+        former: None,
     };
     let ask = Ask::admission(room("lobby"), who);
     let (answer, ()) = tokio::join!(world.a.ask(&ask), async {

@@ -54,6 +54,7 @@ fn open(gateway: Incarnation, reply: Option<Incarnation>) -> Submission {
             device: None,
             gateway,
             policy: None,
+            former: None,
         },
         reply: reply.map(|node| ReplyTo { node, tag: 7 }),
     }

@@ -250,6 +250,7 @@ async fn commands_of_a_gateway_are_stored_together_and_in_order() {
             device: None,
             gateway: record.incarnation,
             policy: None,
+            former: None,
         },
         reply: None,
     };

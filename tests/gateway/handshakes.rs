@@ -47,6 +47,7 @@ async fn comes(gateway: &Gateway, device: &Device) -> Client {
         key: device.key(),
         identity: Identity::Proven,
         policy: Some(Policy::Sealed),
+        former: None,
         ..join("-")
     };
     gateway.join(wanted).await

@@ -6,6 +6,7 @@ mod access;
 mod bus;
 mod core;
 mod faults;
+mod former;
 mod gone;
 mod handshakes;
 mod holes;

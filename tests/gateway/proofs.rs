@@ -21,29 +21,29 @@ use tokio_tungstenite::tungstenite::Message;
 const JSON: Option<&str> = Some("safechat.v1+json");
 
 /// Somebody with a key pair.
-struct Person {
-    pair: SigningKey,
-    user: &'static str,
+pub(crate) struct Person {
+    pub(crate) pair: SigningKey,
+    pub(crate) user: &'static str,
 }
 
 impl Person {
-    fn new(user: &'static str, seed: u8) -> Self {
+    pub(crate) fn new(user: &'static str, seed: u8) -> Self {
         let pair = SigningKey::from_bytes(&[seed; 32]);
         Self { pair, user }
     }
 
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         let public = self.pair.verifying_key();
         Key::parse(&BASE64_URL_SAFE_NO_PAD.encode(public.as_bytes())).unwrap()
     }
 
-    fn path(&self, more: &str) -> String {
+    pub(crate) fn path(&self, more: &str) -> String {
         let (user, key) = (self.user, self.key());
         format!("/chat/aaa/user/{user}?pub={}{more}", key.as_str())
     }
 
     /// What a proof is about that answers this challenge.
-    fn about(&self, nonce: Nonce) -> SessionContext {
+    pub(crate) fn about(&self, nonce: Nonce) -> SessionContext {
         SessionContext {
             room: RoomId::parse("aaa").unwrap(),
             user: UserId::parse(self.user).unwrap(),
@@ -53,16 +53,16 @@ impl Person {
         }
     }
 
-    fn sign(&self, bytes: &[u8]) -> String {
+    pub(crate) fn sign(&self, bytes: &[u8]) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.pair.sign(bytes).to_bytes())
     }
 
-    fn proof(&self, host: &str, about: &SessionContext) -> Value {
+    pub(crate) fn proof(&self, host: &str, about: &SessionContext) -> Value {
         let signature = self.sign(&about.bytes(host));
         json!({"type": "proof", "host": host, "signature": signature})
     }
 
-    async fn challenged(&self, server: &Server, more: &str) -> (Socket, Nonce) {
+    pub(crate) async fn challenged(&self, server: &Server, more: &str) -> (Socket, Nonce) {
         let path = self.path(&format!("&auth=1{more}"));
         let mut socket = server.try_connect(&path, JSON).await.unwrap();
         let challenge = frame(&mut socket, "challenge").await;
@@ -71,7 +71,7 @@ impl Person {
     }
 
     /// Proves the key, and is in.
-    async fn proves(&self, server: &Server) -> Socket {
+    pub(crate) async fn proves(&self, server: &Server) -> Socket {
         let (mut socket, nonce) = self.challenged(server, "").await;
         let proof = self.proof(&server.address, &self.about(nonce));
         say(&mut socket, proof.to_string()).await;
@@ -97,12 +97,12 @@ impl Person {
         server.try_connect(&self.path(""), JSON).await.unwrap()
     }
 
-    async fn refused(&self, server: &Server, more: &str) -> (u16, String) {
+    pub(crate) async fn refused(&self, server: &Server, more: &str) -> (u16, String) {
         server.refused(&self.path(more), JSON).await
     }
 }
 
-fn nonce(text: &str) -> Nonce {
+pub(crate) fn nonce(text: &str) -> Nonce {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
     Nonce(bytes.try_into().unwrap())
 }
@@ -183,6 +183,7 @@ async fn every_protocol_carries_a_proof() {
     let proof = pb::Proof {
         host: host.clone(),
         signature: signature.to_vec().into(),
+        former: None,
     };
     let frame = Some(client_frame::Frame::Proof(proof));
     let proof = pb::ClientFrame { frame }.encode_to_vec();

@@ -155,6 +155,7 @@ impl Speaker {
             device: None,
             gateway: gateway(),
             policy: None,
+            former: None,
         })
         .await;
     }

@@ -29,10 +29,10 @@ pub(super) fn key(n: u8) -> Key {
 }
 
 prop_compose! {
-    fn open()(s in 0..40u8, k in 0..8u8, proven in any::<bool>(), device in option::of(0..2u8), g in 0..3u8, p in 0..12usize) -> Action {
+    fn open()(s in 0..40u8, k in 0..8u8, f in 0..4u8, proven in any::<bool>(), device in option::of(0..2u8), g in 0..3u8, p in 0..12usize) -> Action {
         // A session belongs to one user; one in eight brings the wrong key.
         let device = device.map(|n| DeviceId::parse(&format!("device-{n}")).unwrap());
-        Action::Open { session: session(s), user: user(s % 3), key: key(if k == 0 { 9 } else { s % 3 }), identity: Identity::of(proven), device, gateway: gateway(g), policy: Policy::ALL.get(p).copied() }
+        Action::Open { session: session(s), user: user(s % 3), key: key(if k == 0 { 9 } else { s % 3 }), identity: Identity::of(proven), device, gateway: gateway(g), policy: Policy::ALL.get(p).copied(), former: (f == 0).then(|| key(if k == 0 { s % 3 } else { 9 })) }
     }
 }
 

@@ -322,6 +322,7 @@ fn a_session_says_nothing_twice_even_when_the_window_has_forgotten_it() {
         device: None,
         gateway: gateway(1),
         policy: None,
+        former: None,
     });
     assert_eq!(
         (enact(through(1)), enact(through(1))),
@@ -390,6 +391,7 @@ fn what_a_session_has_passed_over_is_refused_and_what_is_forgotten_is_not() {
         device: None,
         gateway: gateway(1),
         policy: None,
+        former: None,
     };
     let mut replica = State::default();
     for (action, is_lost) in [(open, false), (through(1), false), (through(2), true)] {
@@ -451,6 +453,7 @@ fn only_a_client_repeats() {
             device: None,
             gateway: gateway(n),
             policy: None,
+            former: None,
         });
     }
     use Outcome::{Done, Redelivered, Refused, Repeated};

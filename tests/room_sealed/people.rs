@@ -70,6 +70,7 @@ impl Room {
             device: None,
             gateway: gateway(),
             policy,
+            former: None,
         })
     }
 

@@ -60,6 +60,7 @@ fn open(number: u128, n: u32, of: &str) -> Action {
         device: None,
         gateway: Incarnation::new(Uuid::from_u128(0xc11e)),
         policy: None,
+        former: None,
     }
 }
 
@@ -97,6 +98,7 @@ impl Client {
             identity: Identity::Claimed,
             device: None,
             policy: None,
+            former: None,
         });
         let ask = Ask {
             admission,

@@ -45,6 +45,7 @@ impl Talk {
             device: None,
             gateway: client.me,
             policy: Some(Policy::Sealed),
+            former: None,
         };
         assert_eq!(client.journaled(open).await, (1, false));
         Self {

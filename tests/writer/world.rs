@@ -305,6 +305,7 @@ pub(crate) fn open(session: u128, device: Option<&str>) -> Action {
         device: device.map(|device| DeviceId::parse(device).unwrap()),
         gateway: Incarnation::new(Uuid::from_u128(0xc11e)),
         policy: None,
+        former: None,
     }
 }
 

@@ -49,9 +49,14 @@ pub fn encode(frame: &ClientFrame) -> String {
             id,
             token: token.as_str(),
         },
-        ClientFrame::Proof { host, signature } => Out::Proof {
+        ClientFrame::Proof {
+            host,
+            signature,
+            former,
+        } => Out::Proof {
             host,
             signature: BASE64.encode(signature),
+            former: former.map(|former| BASE64.encode(former)),
         },
     };
     serde_json::to_string(&out).expect("strings and numbers are JSON")
@@ -102,6 +107,8 @@ enum Out<'a> {
     Proof {
         host: &'a str,
         signature: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        former: Option<String>,
     },
 }
 
@@ -211,6 +218,8 @@ struct InEvent {
     id: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     erased: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    changed: bool,
 }
 
 /// null is the same as absent.
@@ -315,6 +324,7 @@ impl InEvent {
         let body = match (self.kind.as_str(), self.text, self.sealed) {
             ("joined", ..) => Body::Joined,
             ("left", ..) => Body::Left,
+            ("unpinned", ..) if self.changed => Body::KeyChanged,
             ("unpinned", ..) => Body::Unpinned,
             ("purged", ..) => Body::Purged,
             ("erased", ..) => Body::Erased,

@@ -38,9 +38,14 @@ pub fn encode(frame: &ClientFrame) -> Vec<u8> {
             id,
             token: token.as_str().into(),
         }),
-        ClientFrame::Proof { host, signature } => client_frame::Frame::Proof(pb::Proof {
+        ClientFrame::Proof {
+            host,
+            signature,
+            former,
+        } => client_frame::Frame::Proof(pb::Proof {
             host,
             signature: Bytes::copy_from_slice(&signature),
+            former: former.map(|former| Bytes::copy_from_slice(&former)),
         }),
     };
     pb::ClientFrame { frame: Some(frame) }.encode_to_vec()
@@ -117,6 +122,7 @@ fn read(it: pb::Event) -> Event {
     let body = match (it.kind.as_str(), it.content) {
         ("joined", _) => Body::Joined,
         ("left", _) => Body::Left,
+        ("unpinned", _) if it.changed == Some(true) => Body::KeyChanged,
         ("unpinned", _) => Body::Unpinned,
         ("purged", _) => Body::Purged,
         ("erased", _) => Body::Erased,
@@ -172,6 +178,7 @@ mod tests {
                 content: Some(event::Content::Text("Hello".into())),
                 id: Some("m1".into()),
                 erased: None,
+                changed: None,
             })),
         };
         assert_eq!(

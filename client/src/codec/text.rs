@@ -13,9 +13,16 @@ pub fn encode(user: &str, frame: &ClientFrame) -> Option<String> {
             content: Content::Text(text),
             ..
         } => Some(format!("{user}:{}:{text}", to.as_deref().unwrap_or("*"))),
-        ClientFrame::Proof { host, signature } => {
+        ClientFrame::Proof {
+            host,
+            signature,
+            former,
+        } => {
             let signature = URL_SAFE_NO_PAD.encode(signature);
-            Some(format!("!proof {host} {signature}"))
+            let former = former.map(|former| URL_SAFE_NO_PAD.encode(former));
+            let former = former.map(|former| format!(" {former}"));
+            let former = former.unwrap_or_default();
+            Some(format!("!proof {host} {signature}{former}"))
         }
         _ => None,
     }
@@ -99,6 +106,7 @@ fn event(room: &str, line: &str) -> Option<Event> {
         let body = match kind {
             "joined" => Body::Joined,
             "left" => Body::Left,
+            "unpinned" if content == "(changed)" => Body::KeyChanged,
             "unpinned" => Body::Unpinned,
             "purged" => Body::Purged,
             "erased" => Body::Erased,
@@ -172,6 +180,10 @@ mod tests {
         assert_eq!(hello.body, Body::Text("Hello] [x".into()));
         assert_eq!(read_event("[aaa:8 - charly joined]").body, Body::Joined);
         assert_eq!(read_event("[aaa:9 - charly left]").body, Body::Left);
+        let unpinned = |line| read_event(line).body;
+        assert_eq!(unpinned("[aaa:9 - kim unpinned]"), Body::Unpinned);
+        let changed = "[aaa:9 - kim unpinned] (changed)";
+        assert_eq!(unpinned(changed), Body::KeyChanged);
         let sealed = read_event("[aaa:10 - harry -> *] (sealed, 344 bytes)");
         assert_eq!((sealed.to, sealed.body), (None, Body::SealedOf(344)));
         assert_eq!(

@@ -337,6 +337,7 @@ impl NodeOperator {
             identity: Identity::Claimed,
             device: None,
             policy: None,
+            former: None,
         };
         let ask = Ask::admission(room.clone(), who);
         let view = self.bus.ask(&ask).await;

@@ -1,6 +1,6 @@
 //! Commands as they lie on the bus. The room is in the subject.
 
-use super::{Bad, device, id, key, node, policy, request, session, user};
+use super::{Bad, device, former, id, key, node, policy, request, session, user};
 use crate::{
     bus::{ReplyTo, Submission},
     journal::codec::{
@@ -32,6 +32,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             device,
             gateway,
             policy,
+            former,
         } => Wire::Open(Open {
             session: id(session.to_bytes()),
             user: user.to_string(),
@@ -41,6 +42,7 @@ pub fn encode_command(submission: &Submission) -> Bytes {
             proven: identity.is_proven(),
             vouched: key.is_vouched(),
             policy: policy.map(|policy| policy.as_str().into()),
+            former: former.as_ref().map(|former| former.as_str().into()),
         }),
         Action::Close { session, gateway } => Wire::Close(Close {
             session: id(session.to_bytes()),
@@ -118,6 +120,7 @@ pub fn decode_command(room: &RoomId, bytes: Bytes) -> Result<Submission, Bad> {
             device: device(open.device.as_deref())?,
             gateway: node(&open.gateway)?,
             policy: policy(open.policy.as_deref())?,
+            former: former(open.former.as_deref())?,
         },
         Some(Wire::Close(close)) => Action::Close {
             session: session(&close.session)?,

@@ -1,6 +1,6 @@
 //! What nodes say to each other.
 
-use super::{Bad, device, id, key, policy, room, session, user};
+use super::{Bad, device, former, id, key, policy, room, session, user};
 use crate::{
     bus::{
         Admission, Answer, Answered, Ask, BatchOutcome, Head, Inbound, MessageOutcome, OfBatch,
@@ -188,6 +188,7 @@ pub fn encode_ask(ask: &Ask) -> Bytes {
         proven: admission.identity.is_proven(),
         vouched: admission.key.is_vouched(),
         policy: admission.policy.map(|policy| policy.as_str().into()),
+        former: admission.former.as_ref().map(|key| key.as_str().into()),
     });
     let members = match &ask.members {
         Wanted::All => None,
@@ -220,6 +221,7 @@ pub fn decode_ask(bytes: Bytes) -> Result<Ask, Bad> {
             identity: Identity::of(wire.proven),
             device: device(wire.device.as_deref())?,
             policy: policy(wire.policy.as_deref())?,
+            former: former(wire.former.as_deref())?,
         })
     });
     let members = match ask.members {

@@ -77,6 +77,10 @@ fn key(text: &str, vouched: bool) -> Result<Key, Bad> {
     }
 }
 
+fn former(key: Option<&str>) -> Result<Option<Key>, Bad> {
+    key.map(|text| self::key(text, false)).transpose()
+}
+
 fn device(name: Option<&str>) -> Result<Option<DeviceId>, Bad> {
     Ok(name.map(DeviceId::parse).transpose()?)
 }

@@ -71,6 +71,7 @@ mod tests {
             device: None,
             gateway,
             policy: None,
+            former: None,
         };
         let close = |gateway| Action::Close { session, gateway };
         let send = |turn| Action::Send {

@@ -18,7 +18,7 @@ use crate::{
         websocket::{Loops, Upgraded, copying},
     },
     listener::{self, Arrival, Counted, Plain},
-    room::{Identity, Reason, Rejection},
+    room::{Identity, Key, Reason, Rejection},
     wire::{Protocol, proof::PublicKey},
 };
 use axum::{
@@ -170,8 +170,9 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
             public = Some(PublicKey::parse(&key).ok_or_else(no_public_key)?);
         }
     }
-    // It will be, or the client does not come in.
+    // Both will be, or the client does not come in.
     let proven = public.is_some();
+    let former = former(&parameters, &key, proven)?;
     let (shows, admission) = match parameters.promises_token()? && lacks_token {
         true => (Some(Shows::Token), Admission::NONE),
         false => {
@@ -179,6 +180,7 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
                 let hosts = Hosts::of(&handle.0.config, request);
                 Shows::Key {
                     key: key.into(),
+                    former: former.as_ref().map(|(_, former)| (*former).into()),
                     hosts,
                 }
             });
@@ -198,6 +200,7 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
         from,
         protocol,
         policy,
+        former: former.map(|(named, _)| named),
     };
     Ok(Wanted {
         join,
@@ -205,6 +208,26 @@ async fn wanted(handle: &Handle, client: &Client, request: &Parts) -> Result<Wan
         shows,
         admission,
     })
+}
+
+/// The key whose place the one of the request is to take. Where a token says who somebody is, no key
+/// is looked at.
+fn former(
+    parameters: &Parameters,
+    key: &Key,
+    proven: bool,
+) -> Result<Option<(Key, PublicKey)>, Rejection> {
+    let Some(former) = parameters.former()?.filter(|_| !key.is_vouched()) else {
+        return Ok(None);
+    };
+    if !proven {
+        let message = "former needs auth=1: both keys sign the answer to the challenge";
+        return Err(request::bad(message));
+    }
+    let message = "former must be the Ed25519 public key that the name had, base64url of its 32 \
+                   bytes";
+    let public = PublicKey::parse(&former).ok_or_else(|| request::bad(message))?;
+    Ok(Some((former, public)))
 }
 
 fn no_public_key() -> Rejection {

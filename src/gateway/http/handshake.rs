@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const CHECK: Duration = Duration::from_secs(10);
 /// Bytes of a frame with a token: the longest one, and what is around it.
 const TOKEN: usize = Token::MAX + 1024;
-/// Bytes of a frame with a proof, which has some 200.
+/// Bytes of a frame with a proof, which has some 300.
 const PROOF: usize = 1024;
 
 /// What a client shows of who it is.
@@ -40,6 +40,8 @@ pub(super) enum Shows {
     /// That it has the other half of its key.
     Key {
         key: Box<PublicKey>,
+        /// The same of the key that it takes the place of.
+        former: Option<Box<PublicKey>>,
         /// The server that it means.
         hosts: Hosts,
     },
@@ -96,8 +98,8 @@ impl Unadmitted {
                 let (id, admission) = self.bring(io).await?;
                 Ok((Some(id), admission))
             }
-            Shows::Key { key, hosts } => {
-                let proven = self.prove(io, **key, hosts).await;
+            Shows::Key { key, former, hosts } => {
+                let proven = self.prove(io, **key, former.as_deref(), hosts).await;
                 proven.map_err(Farewell::unproven)?;
                 metrics::proof("fits");
                 Ok((None, self.connection.admission))
@@ -139,7 +141,13 @@ impl Unadmitted {
     }
 
     /// Challenges it. The error is nothing when the client has left.
-    async fn prove<S>(&self, io: &mut S, key: PublicKey, hosts: &Hosts) -> Result<(), Option<Close>>
+    async fn prove<S>(
+        &self,
+        io: &mut S,
+        key: PublicKey,
+        former: Option<&PublicKey>,
+        hosts: &Hosts,
+    ) -> Result<(), Option<Close>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -175,7 +183,22 @@ impl Unadmitted {
             return Err(Some(Close::Proof(Fault::Host)));
         }
         let bytes = context.bytes(&proof.host);
-        let fits = self.handle.0.proofs.fits(&key, &bytes, &proof);
+        self.check(&key, &bytes, &proof.signature).await?;
+        let Some(former) = former else {
+            return Ok(());
+        };
+        let signature = proof.former.ok_or(malformed)?;
+        let bytes = context.change(&proof.host, former);
+        self.check(former, &bytes, &signature).await
+    }
+
+    async fn check(
+        &self,
+        key: &PublicKey,
+        bytes: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<(), Option<Close>> {
+        let fits = self.handle.0.proofs.fits(key, bytes, signature);
         match timeout(CHECK, fits).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Some(Close::Proof(Fault::Signature))),

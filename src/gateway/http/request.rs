@@ -121,6 +121,13 @@ impl Parameters {
         }
     }
 
+    /// `former`: the key of the name until now, which signs that `pub` takes its place.
+    pub fn former(&self) -> Result<Option<Key>, Rejection> {
+        self.get("former")
+            .map(|text| Key::parse(text).map_err(|why| bad(format!("former: {why}"))))
+            .transpose()
+    }
+
     /// `policy`: what the room is to ask if this makes it, or must ask.
     pub fn policy(&self) -> Result<Option<Policy>, Rejection> {
         let wrong = || bad("policy must be open, proven or sealed");
@@ -275,7 +282,7 @@ mod tests {
             let Ok(uri) = format!("{path}?{query}").parse::<Uri>() else { return Ok(()) };
             let _ = (room(&uri), user_of_path(&uri));
             if let Ok(parameters) = Parameters::of(&uri) {
-                let _ = (parameters.from(), parameters.page(), parameters.key(), parameters.device(), parameters.user());
+                let _ = (parameters.from(), parameters.page(), parameters.key(), parameters.device(), parameters.user(), parameters.former());
             }
         }
     }

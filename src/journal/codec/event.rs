@@ -117,9 +117,9 @@ pub fn encode_event(event: &Event) -> v1::StoredEvent {
             }
             .encode_to_vec(),
         ),
-        Kind::Unpinned { user } => {
-            let user = user.to_string();
-            (UNPINNED, v1::Unpinned { user }.encode_to_vec())
+        Kind::Unpinned { user, changed } => {
+            let (user, changed) = (user.to_string(), *changed);
+            (UNPINNED, v1::Unpinned { user, changed }.encode_to_vec())
         }
         Kind::Purged => (PURGED, v1::Purged {}.encode_to_vec()),
         Kind::Erased { user, through } => {
@@ -229,8 +229,10 @@ fn left_v1(payload: Bytes) -> Result<Kind, Bad> {
 }
 
 fn unpinned_v1(payload: Bytes) -> Result<Kind, Bad> {
+    let unpinned = v1::Unpinned::decode(payload)?;
     Ok(Kind::Unpinned {
-        user: user(&v1::Unpinned::decode(payload)?.user)?,
+        user: user(&unpinned.user)?,
+        changed: unpinned.changed,
     })
 }
 

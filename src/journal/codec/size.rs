@@ -30,9 +30,8 @@ fn size_of_kind(kind: &Kind) -> usize {
     let content = match kind {
         Kind::Purged => 0,
         Kind::Erased { user, through: _ } => bytes(user.as_str().len()) + NUMBER,
-        Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => {
-            bytes(user.as_str().len())
-        }
+        Kind::Joined { user } | Kind::Left { user } => bytes(user.as_str().len()),
+        Kind::Unpinned { user, changed: _ } => bytes(user.as_str().len()) + NUMBER,
         Kind::Message {
             from,
             to,

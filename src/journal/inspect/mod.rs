@@ -315,7 +315,9 @@ pub fn time(at: Millis) -> String {
 fn described(event: &Event, content: bool) -> String {
     let stored = codec::encode_event(event);
     let what = match &event.kind {
-        Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user } => user.to_string(),
+        Kind::Joined { user } | Kind::Left { user } | Kind::Unpinned { user, .. } => {
+            user.to_string()
+        }
         Kind::Purged => "all before it".into(),
         Kind::Erased { user, through } => format!("what {user} said up to {through}"),
         Kind::Message { from, to, body, .. } => {

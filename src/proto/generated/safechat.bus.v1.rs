@@ -33,6 +33,9 @@ pub mod command {
         /// written once every live node reads it (`formats` of its heartbeat is 5 or more).
         #[prost(string, optional, tag = "8")]
         pub policy: ::core::option::Option<::prost::alloc::string::String>,
+        /// A key that signed that `key` takes its place. Nodes of before ignore it and refuse the other key.
+        #[prost(string, optional, tag = "9")]
+        pub former: ::core::option::Option<::prost::alloc::string::String>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Close {
@@ -359,6 +362,9 @@ pub mod ask {
         /// The policy that the room is to have, or must have.
         #[prost(string, optional, tag = "6")]
         pub policy: ::core::option::Option<::prost::alloc::string::String>,
+        /// A key that has signed, or will, that `key` takes its place.
+        #[prost(string, optional, tag = "7")]
+        pub former: ::core::option::Option<::prost::alloc::string::String>,
     }
 }
 /// The answer to Ask

@@ -38,11 +38,15 @@ pub struct Left {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
 }
-/// unpinned, version 1: an operator took the key away from a name
+/// unpinned, version 1: the key was taken away from a name
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unpinned {
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
+    /// Its holder did it: the key signed the one that comes with the next `joined` of the name. Else, and
+    /// as nodes of before read it, an operator did.
+    #[prost(bool, tag = "2")]
+    pub changed: bool,
 }
 /// purged, version 1: an operator had everything before it forgotten. It begins a commit. Written
 /// once every live node reads it (`formats` of its heartbeat is 5 or more).

@@ -66,6 +66,8 @@ enum Frame<'a> {
         id: Option<&'a str>,
         #[serde(skip_serializing_if = "is_false")]
         erased: bool,
+        #[serde(skip_serializing_if = "is_false")]
+        changed: bool,
     },
     Accepted {
         id: &'a str,
@@ -213,6 +215,7 @@ impl<'a> Frame<'a> {
             to,
             body,
             id,
+            changed,
         } = View::of(event);
         let base64url = |bytes| Some(BASE64_URL_SAFE_NO_PAD.encode(bytes));
         let (text, sealed, handshake) = match body {
@@ -233,6 +236,7 @@ impl<'a> Frame<'a> {
             handshake,
             id,
             erased: body == Some(&Body::Erased),
+            changed,
         }
     }
 }

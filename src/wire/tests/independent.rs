@@ -27,8 +27,9 @@ fn event_value(event: &Event) -> Value {
             json!({"seq": seq, "at": at, "kind": "joined", "from": user.as_str()})
         }
         Kind::Left { user } => json!({"seq": seq, "at": at, "kind": "left", "from": user.as_str()}),
-        Kind::Unpinned { user } => {
-            json!({"seq": seq, "at": at, "kind": "unpinned", "from": user.as_str()})
+        Kind::Unpinned { user, changed } => {
+            let changed = changed.then_some(true);
+            json!({"seq": seq, "at": at, "kind": "unpinned", "from": user.as_str(), "changed": changed})
         }
         Kind::Purged => json!({"seq": seq, "at": at, "kind": "purged", "from": "*"}),
         Kind::Erased { user, .. } => {
@@ -132,7 +133,7 @@ fn pb_event_value(event: pb::Event) -> Value {
     use pb::event::Content;
     let mut value = json!({"seq": event.seq, "at": event.at, "kind": event.kind,
         "from": event.from, "to": event.to, "id": event.id,
-        "erased": event.erased});
+        "erased": event.erased, "changed": event.changed});
     let base64url = |bytes| Value::from(BASE64_URL_SAFE_NO_PAD.encode::<Bytes>(bytes));
     match event.content {
         Some(Content::Text(text)) => value["text"] = text.into(),

@@ -120,7 +120,10 @@ proptest! {
         match &event.kind {
             Kind::Joined { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "joined"])),
             Kind::Left { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "left"])),
-            Kind::Unpinned { user } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "unpinned"])),
+            Kind::Unpinned { user, changed } => {
+                prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "unpinned"]));
+                prop_assert_eq!(line.ends_with("] (changed)"), *changed);
+            }
             Kind::Purged => prop_assert_eq!((kind, parts), ("change", vec![&*seq, "*", "purged"])),
             Kind::Erased { user, .. } => prop_assert_eq!((kind, parts), ("change", vec![&*seq, user.as_str(), "erased"])),
             Kind::Message { from, to, body, .. } => {

@@ -83,7 +83,7 @@ fn any_kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         any_user().prop_map(|user| Kind::Joined { user }),
         any_user().prop_map(|user| Kind::Left { user }),
-        any_user().prop_map(|user| Kind::Unpinned { user }),
+        (any_user(), any::<bool>()).prop_map(|(user, changed)| Kind::Unpinned { user, changed }),
         Just(Kind::Purged),
         (any_user(), any::<u64>()).prop_map(|(user, through)| Kind::Erased {
             user,

@@ -65,6 +65,7 @@ impl Room {
             identity,
             device,
             policy,
+            former,
         } = admission.clone();
         // Nobody's: it is decided about and forgotten.
         let nobody = uuid::Uuid::nil();
@@ -76,6 +77,7 @@ impl Room {
             device,
             gateway: Incarnation::new(nobody),
             policy,
+            former,
         };
         let at = Millis(0);
         let command = Command { at, action };

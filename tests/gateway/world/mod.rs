@@ -234,6 +234,7 @@ pub(crate) fn join(user: &str) -> Join {
         from: StartAt::default(),
         protocol: Protocol::Json,
         policy: None,
+        former: None,
     }
 }
 

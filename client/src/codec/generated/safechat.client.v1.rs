@@ -82,6 +82,9 @@ pub struct Proof {
     /// 64 bytes: Ed25519 over what docs/protocol.md says.
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
+    /// With `former` in the query: 64 bytes, by that key.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub former: ::core::option::Option<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
@@ -172,6 +175,9 @@ pub struct Event {
     /// The content was erased: `text` is empty.
     #[prost(bool, optional, tag = "10")]
     pub erased: ::core::option::Option<bool>,
+    /// Of kind unpinned: the person changed the key, signed by the former one. Absent: an operator freed the name.
+    #[prost(bool, optional, tag = "11")]
+    pub changed: ::core::option::Option<bool>,
     #[prost(oneof = "event::Content", tags = "6, 7, 9")]
     pub content: ::core::option::Option<event::Content>,
 }

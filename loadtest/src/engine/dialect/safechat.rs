@@ -28,6 +28,7 @@ pub(crate) fn proof((host, room, user): (&str, &str, &str), nonce: &[u8]) -> Str
     json::encode(&ClientFrame::Proof {
         host: host.to_owned(),
         signature: key_pair(user).answer((host, room, user), nonce),
+        former: None,
     })
 }
 

@@ -25,7 +25,14 @@ const KEY: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 async fn who_shows_nothing_in_10_s_may_come_back() {
     let key = PublicKey::parse(&Key::parse(KEY).unwrap()).unwrap().into();
     let hosts = Hosts::none();
-    for shows in [Shows::Key { key, hosts }, Shows::Token] {
+    for shows in [
+        Shows::Key {
+            key,
+            former: None,
+            hosts,
+        },
+        Shows::Token,
+    ] {
         let (mut near, mut far) = duplex(4096);
         let begun = Instant::now();
         let unadmitted = unadmitted(shows, Access::default());
@@ -111,6 +118,7 @@ fn unadmitted(shows: Shows, access: Access) -> Unadmitted {
             from: StartAt::default(),
             protocol: Protocol::Json,
             policy: None,
+            former: None,
         },
         connection: Connection::new(),
     }

@@ -89,6 +89,7 @@ impl World {
                 device: None,
                 gateway: Incarnation::new(Uuid::from_u128(0xaaa)),
                 policy: None,
+                former: None,
             };
             let command = Command {
                 at: Millis(1),

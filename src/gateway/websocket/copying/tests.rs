@@ -47,6 +47,7 @@ async fn connect_with(
         from: StartAt::default(),
         protocol,
         policy: None,
+        former: None,
     };
     let session = handle.join(join).await.unwrap();
     let (near, far) = duplex(pipe);
