@@ -1,7 +1,9 @@
 //! The key of this person: a pair that is generated once, and kept in a file that only its owner can
 //! read: `ed25519:` and the secret, or an exported identity, which a passphrase opens. A file of
-//! before has a key without a secret, which can only be claimed.
+//! before has a key without a secret, which can only be claimed. A key that another one took the
+//! place of stays beside it, to sign that where its name still has it.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -15,8 +17,12 @@ use seal::{Identity, export};
 use super::Options;
 use crate::passphrase;
 
+use super::sealed::store;
+
 /// What comes before the secret in a file.
 const SECRET: &str = "ed25519:";
+/// Keys of before that are tried: each costs an attempt to join.
+const FORMER: usize = 8;
 
 /// What a person brings to a name.
 pub(crate) enum Own {
@@ -24,6 +30,18 @@ pub(crate) enum Own {
     Pair(Identity),
     /// A key that can be named.
     Claimed(String),
+}
+
+/// A key, and the passphrase that opened it, if it was protected by one.
+pub(crate) type Opened = (Own, Option<String>);
+
+/// What this run brings.
+pub(super) struct Brought {
+    pub(super) own: Own,
+    /// The keys whose place it took, newest first.
+    pub(super) former: Vec<Identity>,
+    /// What its person is told of that.
+    pub(super) note: Option<String>,
 }
 
 /// What a file of a key holds.
@@ -35,13 +53,16 @@ pub(crate) enum Stored {
 }
 
 /// What this run brings: the key of `--key`, or that in its file, which is made if there is none.
-/// And what its person is told of that.
-pub(super) fn of(options: &Options) -> Result<(Own, Option<String>)> {
+pub(super) fn of(options: &Options) -> Result<Brought> {
     if let Some(key) = &options.key {
         // Checked here, because the command line's own refusals quote what was typed.
         let checked = safe_chat_client::check_key(key);
         checked.map_err(|why| anyhow!("the key of --key {why}"))?;
-        return Ok((Own::Claimed(key.clone()), None));
+        return Ok(Brought {
+            own: Own::Claimed(key.clone()),
+            former: Vec::new(),
+            note: None,
+        });
     }
     let path = path(options.key_file.as_deref())?;
     let is_made = make_if_none(&path)?;
@@ -53,7 +74,13 @@ pub(super) fn of(options: &Options) -> Result<(Own, Option<String>)> {
             path.display()
         )
     });
-    Ok((open(&path, options.passphrase_file.as_deref())?, note))
+    let (own, passphrase) = open(&path, options.passphrase_file.as_deref())?;
+    let former = former(&path, passphrase.as_deref())?;
+    Ok(Brought {
+        own,
+        former: former.into_iter().map(|(_, identity)| identity).collect(),
+        note,
+    })
 }
 
 /// Where the key of this run is from, for people.
@@ -101,9 +128,9 @@ fn make_if_none(path: &Path) -> Result<bool> {
 ///
 /// # Errors
 /// As [`read`], or the passphrase is not the one, or there is nobody to type it in.
-pub(crate) fn open(path: &Path, passphrase_file: Option<&Path>) -> Result<Own> {
+pub(crate) fn open(path: &Path, passphrase_file: Option<&Path>) -> Result<Opened> {
     let text = match read(path)? {
-        Stored::Open(own) => return Ok(own),
+        Stored::Open(own) => return Ok((own, None)),
         Stored::Locked(text) => text,
     };
     let shown = path.display();
@@ -120,9 +147,12 @@ pub(crate) fn open(path: &Path, passphrase_file: Option<&Path>) -> Result<Own> {
             })??
         }
     };
-    let opened = export::import(&text, &passphrase);
-    let opened = opened.with_context(|| format!("the key in {shown} cannot be opened"))?;
-    Ok(Own::Pair(opened))
+    let opened = unlock(&text, &passphrase).with_context(|| format!("the key in {shown}"))?;
+    Ok((Own::Pair(opened), Some(passphrase)))
+}
+
+fn unlock(text: &str, passphrase: &str) -> Result<Identity> {
+    export::import(text, passphrase).context("it cannot be opened")
 }
 
 /// What a file holds.
@@ -162,7 +192,7 @@ pub(crate) fn read(path: &Path) -> Result<Stored> {
 }
 
 /// The line of a file that needs no passphrase.
-pub(crate) fn plain(identity: &Identity) -> String {
+fn plain(identity: &Identity) -> String {
     format!("{SECRET}{}", URL_SAFE_NO_PAD.encode(*identity.seed()))
 }
 
@@ -176,6 +206,17 @@ pub(crate) fn locked(identity: &Identity, passphrase: &str) -> Result<String> {
         nonce: rand::random(),
     };
     Ok(export::export(identity, passphrase, &with)?)
+}
+
+/// The line of a file that this passphrase opens, or that needs none.
+///
+/// # Errors
+/// The passphrase is too short or too long.
+pub(crate) fn line(identity: &Identity, passphrase: Option<&str>) -> Result<String> {
+    match passphrase {
+        Some(passphrase) => locked(identity, passphrase),
+        None => Ok(plain(identity)),
+    }
 }
 
 /// Keeps a key in a file, unless there is one. Whether it was this one.
@@ -194,6 +235,81 @@ pub(crate) fn keep(path: &Path, line: &str) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         linked => Ok(linked.map(|()| true)?),
     }
+}
+
+/// Takes another key in the place of the one in a file, which stays as a file of its own, with what
+/// was kept of sealed rooms under it. Where that is.
+///
+/// # Errors
+/// Something could not be written, or another program uses the key. The file has its key still.
+pub(crate) fn change(path: &Path, line: &str) -> Result<PathBuf> {
+    let newest = former_files(path)?.first().map_or(0, |(number, _)| *number);
+    let former = former_file(path, newest + 1);
+    let place = || format!("cannot change the key in {}", path.display());
+    let draft = draft(path, line).with_context(place)?;
+    let changed = fs::hard_link(path, &former)
+        .with_context(place)
+        .and_then(|()| store::move_with_key(path, &former))
+        .and_then(|()| fs::rename(&draft, path).with_context(place));
+    if changed.is_err() {
+        // Beside what went wrong these are of no account.
+        let _ = fs::remove_file(&draft);
+        if !store::folder_of(&former).exists() {
+            let _ = fs::remove_file(&former);
+        }
+    }
+    changed.map(|()| former)
+}
+
+/// The keys whose place that in a file took, newest first, as far as they have a secret.
+///
+/// # Errors
+/// One of them cannot be read, others can read it, or the passphrase of the key does not open it.
+pub(crate) fn former(path: &Path, passphrase: Option<&str>) -> Result<Vec<(PathBuf, Identity)>> {
+    let mut former = Vec::new();
+    for (_, file) in former_files(path)?.into_iter().take(FORMER) {
+        let identity = match read(&file)? {
+            Stored::Open(Own::Claimed(_)) => continue,
+            Stored::Open(Own::Pair(identity)) => identity,
+            Stored::Locked(text) => unlock(&text, passphrase.unwrap_or_default())
+                .with_context(|| format!("the former key in {}", file.display()))
+                .context("move it away, if it is not needed any more")?,
+        };
+        former.push((file, identity));
+    }
+    Ok(former)
+}
+
+fn former_file(path: &Path, number: u32) -> PathBuf {
+    let mut former = OsString::from(path);
+    former.push(format!(".former-{number}"));
+    PathBuf::from(former)
+}
+
+/// By number, the highest first, which is the newest.
+fn former_files(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(Vec::new());
+    };
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    let files = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        files => files.with_context(|| format!("cannot read {}", folder.display()))?,
+    };
+    let beginning = format!("{}.former-", name.to_string_lossy());
+    let mut found = Vec::new();
+    for file in files {
+        let name = file?.file_name().to_string_lossy().into_owned();
+        if let Some(number) = name.strip_prefix(&beginning).and_then(|n| n.parse().ok()) {
+            found.push((number, former_file(path, number)));
+        }
+    }
+    found.sort_by(|one, other| other.cmp(one));
+    Ok(found)
+}
 }
 
 /// Keeps a line in the place of the one that a file has, whole or not at all.
@@ -228,8 +344,8 @@ fn draft(path: &Path, line: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
-    fn public(own: Result<Own>) -> String {
-        match own.unwrap() {
+    fn public(opened: Result<Opened>) -> String {
+        match opened.unwrap().0 {
             Own::Pair(identity) => identity.public().to_string(),
             Own::Claimed(_) => panic!("a key without a secret"),
         }
@@ -272,11 +388,63 @@ mod tests {
     }
 
     #[test]
+    fn keys_whose_place_others_took_stay_beside_it_newest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let of = |seed: u8| Identity::from_seed(&[seed; 32]);
+        create(&path, &of(1)).unwrap();
+        let before = |passphrase| {
+            let former = former(&path, passphrase).unwrap();
+            let public = |(_, identity): (_, Identity)| identity.public().to_string();
+            former.into_iter().map(public).collect::<Vec<_>>()
+        };
+        assert!(before(None).is_empty());
+        let sealed = store::folder_of(&path);
+        fs::create_dir(&sealed).unwrap();
+        fs::write(sealed.join("harry"), "state").unwrap();
+        for seed in 2..=12 {
+            let kept = change(&path, &plain(&of(seed))).unwrap();
+            assert_eq!(public(open(&kept, None)), of(seed - 1).public().to_string());
+            assert_eq!(public(open(&path, None)), of(seed).public().to_string());
+        }
+        let newest: Vec<_> = (4..12).rev().map(|seed| of(seed).public().to_string()).collect();
+        assert_eq!(before(None), newest);
+        // What was kept under the first key is with it.
+        assert!(!sealed.exists());
+        let state = store::folder_of(&former_file(&path, 1)).join("harry");
+        assert_eq!(fs::read_to_string(state).unwrap(), "state");
+        let drafts = fs::read_dir(folder.path()).unwrap();
+        assert_eq!(drafts.count(), 1 + 11 + 1, "keys, and one folder");
+
+        let passphrase = "correct horse battery";
+        replace(&former_file(&path, 11), &locked(&of(11), passphrase).unwrap()).unwrap();
+        assert_eq!(before(Some(passphrase)), newest);
+        let refused = former(&path, Some("another passphrase")).map(drop).unwrap_err();
+        let refused = format!("{refused:#}");
+        assert!(refused.contains("key.former-11") && refused.contains("move"), "{refused}");
+    }
+
+    #[test]
+    fn a_key_that_a_program_uses_in_a_sealed_room_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let [one, two] = [1, 2].map(|seed| Identity::from_seed(&[seed; 32]));
+        create(&path, &one).unwrap();
+        let used = store::Store::open(&path, Identity::from_seed(&[1; 32]), "harry").unwrap();
+        let refused = format!("{:#}", change(&path, &plain(&two)).unwrap_err());
+        assert!(refused.contains("harry"), "{refused}");
+        assert_eq!(public(open(&path, None)), one.public().to_string());
+        assert!(former(&path, None).unwrap().is_empty());
+        drop(used);
+        change(&path, &plain(&two)).unwrap();
+    }
+
+    #[test]
     fn a_key_of_before_is_still_claimed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         fs::write(&path, "KEY-1\n").unwrap();
-        let own = open(&path, None).unwrap();
+        let (own, _) = open(&path, None).unwrap();
         assert!(matches!(own, Own::Claimed(key) if key == "KEY-1"));
     }
 

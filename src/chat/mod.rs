@@ -37,6 +37,7 @@ use safe_chat_client::{
     Client, ConnectError, End, Gateway, KeyPair, Link, Message, Notice, Page, Policy, QueryError,
     Receipt, SendError, Silence, Tls,
 };
+use seal::Identity;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 #[doc(hidden)]
@@ -44,7 +45,7 @@ pub use heard::heard;
 
 use command::Command;
 use console::{Console, Input};
-use key::Own;
+use key::{Brought, Own};
 use options::{name, token_of, trusted};
 use repeats::{COMINGS, NOT_ENCRYPTED, REFUSALS, Repeats};
 use room::Room;
@@ -91,10 +92,12 @@ pub async fn run(options: Options) -> Result<()> {
 /// One stay in one room; `with`: it is one of two people; `note`: what is said first.
 async fn stay(
     options: Options,
-    own: &Own,
+    brought: &Brought,
     with: Option<&Direct>,
     note: Option<String>,
 ) -> Result<Option<stay::Next>> {
+    let own = &brought.own;
+    let pair_of = |identity: &Identity| KeyPair::from_seed(&identity.seed());
     let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
     let claims = matches!(own, Own::Claimed(_)) && options.key.is_none();
     let editing =
@@ -128,7 +131,9 @@ async fn stay(
         }
     };
     let builder = match own {
-        Own::Pair(identity) => Client::builder().key_pair(KeyPair::from_seed(&identity.seed())),
+        Own::Pair(identity) => Client::builder()
+            .key_pair(pair_of(identity))
+            .former_key_pairs(brought.former.iter().map(pair_of)),
         Own::Claimed(key) => Client::builder().key(key.clone()),
     };
     let builder = match options.token_file.clone() {

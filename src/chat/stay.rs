@@ -24,14 +24,15 @@ pub(super) enum Next {
 pub(super) async fn all(options: Options) -> Result<()> {
     let (mut here, mut before): (Option<Direct>, Vec<Option<Direct>>) = (None, Vec::new());
     // Once: a person types its passphrase once.
-    let (own, mut note) = key::of(&options)?;
+    let mut brought = key::of(&options)?;
+    let mut note = brought.note.take();
     loop {
         let mut options = options.clone();
         if let Some(direct) = &here {
             options.room.clone_from(&direct.room);
             options.seal = Some(Door::Invited);
         }
-        let stayed = match (stay(options, &own, here.as_ref(), note.take()).await, &here) {
+        let stayed = match (stay(options, &brought, here.as_ref(), note.take()).await, &here) {
             (Err(why), Some(direct)) => {
                 note = Some(refused(&direct.user, &why));
                 Some(Next::Back)

@@ -239,6 +239,7 @@ impl View {
                 self.note(&format!("--- what {from} said before this was erased ---"))
             ),
             UNENCRYPTED => write!(out, "{}", self.note(&unencrypted(event))),
+            "unpinned" => write!(out, "{}", self.note(&other_key(event))),
             "purged" => write!(out, "{}", self.note("--- all before this was removed ---")),
             "text" | "sealed" => writeln!(
                 out,
@@ -355,6 +356,21 @@ fn reset(seq: u64, read: Option<u64>, why: &str) -> String {
     }
 }
 
+/// The service says it: in a sealed room a new key is nobody's until it was compared.
+fn other_key(event: &Event) -> String {
+    let from = named(&event.from);
+    match event.body {
+        Body::KeyChanged => {
+            format!(
+                "--- {from} changed the key, and the service says that the former one signed it ---"
+            )
+        }
+        _ => format!(
+            "--- an operator freed the name {from}: who comes under it next may be somebody else ---"
+        ),
+    }
+}
+
 fn unencrypted(event: &Event) -> String {
     format!(
         "! #{}: the service shows something unencrypted as from {}: not from a member",
@@ -380,6 +396,7 @@ fn plain(room: &str, event: &Event, out: &mut String) {
                 "[{room}:{seq} - {from} -> {to}] (sealed, {bytes} bytes)"
             )
         }
+        (Body::KeyChanged, _) => writeln!(out, "[{room}:{seq} - {from} unpinned] (changed)"),
         _ => writeln!(out, "[{room}:{seq} - {from} {}]", named(event.kind())),
     };
 }

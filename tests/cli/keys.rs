@@ -74,6 +74,20 @@ fn both_of_a_pair_see_the_same_safety_number() {
 }
 
 #[test]
+fn a_changed_key_is_another_one_and_the_former_one_stays_beside_it() {
+    let home = tempfile::tempdir().unwrap();
+    let former = harry(home.path());
+    let said = line(&keys(home.path(), &["change"], ""));
+    let public = line(&keys(home.path(), &["show"], ""));
+    assert!(said.starts_with(&public) && public != former, "{said}");
+    let kept = home.path().join(".config/safe-chat/key.former-1");
+    let kept = kept.to_str().unwrap();
+    assert!(said.contains(kept), "{said}");
+    let shown = line(&keys(home.path(), &["show", "--key-file", kept], ""));
+    assert_eq!(shown, former);
+}
+
+#[test]
 fn an_exported_key_pair_is_carried_to_another_home() {
     let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let public = harry(homes[0].path());

@@ -98,4 +98,18 @@ pub(crate) async fn a_name_is_proven_at_one_node_and_freed_by_an_operator(cluste
     assert!(done, "{said}");
     let (done, said) = says(&first, "harry", &mine, "and I?").await;
     assert!(!done && said.contains("key_mismatch"), "{said}");
+
+    // Another key takes its place, which the former one signs at the next visit.
+    let old = folder.path().join("old");
+    std::fs::copy(&theirs, &old).expect("a copy");
+    let mut change = Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+    change.args(["keys", "change", "--key-file"]).arg(&theirs);
+    let changed = change.output().await.expect("the program");
+    assert!(changed.status.success(), "{changed:?}");
+    let (done, said) = says(&first, "harry", &theirs, "with a new key").await;
+    assert!(done && said.contains("(changed)"), "{said}");
+    let (done, said) = says(&second, "harry", &old, "with the former one").await;
+    assert!(!done && said.contains("key_mismatch"), "{said}");
+    let (done, said) = says(&second, "harry", &theirs, "once more").await;
+    assert!(done, "{said}");
 }

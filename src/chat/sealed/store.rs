@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The file, and what it holds.
-pub(super) struct Store {
+pub(in crate::chat) struct Store {
     path: PathBuf,
     identity: Identity,
     user: String,
@@ -29,7 +29,7 @@ impl Store {
     ///
     /// # Errors
     /// Another program has it, or it cannot be read.
-    pub(super) fn open(key_file: &Path, identity: Identity, user: &str) -> Result<Self> {
+    pub(in crate::chat) fn open(key_file: &Path, identity: Identity, user: &str) -> Result<Self> {
         let folder = folder_of(key_file);
         let place = || {
             format!(
@@ -135,7 +135,37 @@ pub(crate) fn devices_of(key_file: &Path, identity: &Identity) -> Result<Vec<Mem
     Ok(devices)
 }
 
-pub(super) fn folder_of(key_file: &Path) -> PathBuf {
+/// What is kept beside a key goes beside the file that it has from now on.
+///
+/// # Errors
+/// A program uses it, or it cannot be moved: all is as it was.
+pub(in crate::chat) fn move_with_key(key_file: &Path, former: &Path) -> Result<()> {
+    let folder = folder_of(key_file);
+    let place = || format!("cannot move {}", folder.display());
+    let files = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        files => files.with_context(place)?,
+    };
+    let mut locks = Vec::new();
+    for file in files {
+        let path = file.with_context(place)?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if path.extension().is_none_or(|end| end != "lock") {
+            continue;
+        }
+        let lock = private().open(&path).with_context(place)?;
+        match lock.try_lock() {
+            Ok(()) => locks.push(lock),
+            Err(TryLockError::WouldBlock) => {
+                bail!("a safe-chat on this machine is {name} in a sealed room: end it first")
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(place),
+        }
+    }
+    fs::rename(&folder, folder_of(former)).with_context(place)
+}
+
+pub(in crate::chat) fn folder_of(key_file: &Path) -> PathBuf {
     let mut folder = OsString::from(key_file);
     folder.push(".sealed");
     PathBuf::from(folder)

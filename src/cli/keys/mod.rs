@@ -53,6 +53,10 @@ pub(super) enum Command {
     Protect(Own),
     /// Keep your key pair without a passphrase again
     Unprotect(Own),
+    /// Make a new key pair. The former one stays beside it, and signs for the new one in each room
+    /// that knows you by it, when you come there next: all who are in it see that you changed your
+    /// key. If somebody else has your former key, be faster
+    Change(Own),
     /// Print your key pair, encrypted with a passphrase that is typed in, or read from stdin
     Export {
         /// File to write it to, which must not be there yet; only made when all went well
@@ -115,6 +119,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Protect(own) => own.protect()?,
         Command::Unprotect(own) => own.unprotect()?,
+        Command::Change(own) => own.change()?,
         Command::Export { out, qr, own } => return export(out.as_deref(), qr, &own),
         Command::Import {
             file,

@@ -31,11 +31,7 @@ impl Place {
     /// Keeps a key where none is; with a passphrase, if there is one.
     pub(super) fn keep(&self, identity: &Identity, passphrase: Option<&str>) -> anyhow::Result<()> {
         let path = self.path()?;
-        let line = match passphrase {
-            Some(passphrase) => key::locked(identity, passphrase)?,
-            None => key::plain(identity),
-        };
-        let kept = key::keep(&path, &line);
+        let kept = key::keep(&path, &key::line(identity, passphrase)?);
         let kept = kept.with_context(|| format!("cannot keep a key in {}", path.display()))?;
         match kept {
             true => Ok(()),
@@ -53,9 +49,15 @@ impl Own {
     }
 
     pub(super) fn identity(&self) -> anyhow::Result<Identity> {
+        self.opened().map(|(identity, _)| identity)
+    }
+
+    /// With the passphrase that opened it, if it is protected by one.
+    fn opened(&self) -> anyhow::Result<(Identity, Option<String>)> {
         let path = self.existing()?;
-        match key::open(&path, self.passphrase_file.as_deref())? {
-            key::Own::Pair(identity) => Ok(identity),
+        let (own, passphrase) = key::open(&path, self.passphrase_file.as_deref())?;
+        match own {
+            key::Own::Pair(identity) => Ok((identity, passphrase)),
             key::Own::Claimed(_) => bail!(
                 "the key in {} has no secret: move the file away, and a new one is made",
                 path.display()
@@ -73,8 +75,9 @@ impl Own {
                  for: the new one is typed in, or read from stdin"
             );
         }
-        let identity = self.identity()?;
-        self.replace(&key::locked(&identity, &chosen("new passphrase")?)?)?;
+        let (identity, before) = self.opened()?;
+        let chosen = chosen("new passphrase")?;
+        self.replace(&identity, before.as_deref(), Some(&chosen))?;
         Ok(format!(
             "the key in {shown} is protected: its passphrase opens it"
         ))
@@ -87,15 +90,42 @@ impl Own {
         if !is_locked(&path)? {
             bail!("no passphrase protects the key in {shown}");
         }
-        self.replace(&key::plain(&self.identity()?))?;
+        let (identity, before) = self.opened()?;
+        self.replace(&identity, before.as_deref(), None)?;
         Ok(format!(
             "the key in {shown} is not protected any more: who has that file is you"
         ))
     }
 
-    fn replace(&self, line: &str) -> anyhow::Result<()> {
+    /// Makes a new key, which is kept as the one of before. Says so.
+    pub(super) fn change(&self) -> anyhow::Result<String> {
+        let path = self.existing()?;
+        let (_, passphrase) = self.opened()?;
+        let identity = Identity::from_seed(&rand::random());
+        let former = key::change(&path, &key::line(&identity, passphrase.as_deref())?)?;
+        Ok(format!(
+            "{}\nyour former key is in {}, with what was kept of sealed rooms: there you come in as \
+             a new member, whom others let in again after they removed your former devices. Bring \
+             the new key to your other machines (keys export)",
+            identity.public(),
+            former.display()
+        ))
+    }
+
+    /// The key, and those whose place it took, are kept with another passphrase, or without one.
+    fn replace(
+        &self,
+        identity: &Identity,
+        before: Option<&str>,
+        now: Option<&str>,
+    ) -> anyhow::Result<()> {
         let path = self.path()?;
-        let replaced = key::replace(&path, line);
+        // The key last: as long as it has the passphrase of before, that is asked for again.
+        for (file, identity) in key::former(&path, before)? {
+            let replaced = key::replace(&file, &key::line(&identity, now)?);
+            replaced.with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        let replaced = key::replace(&path, &key::line(identity, now)?);
         replaced.with_context(|| format!("{} cannot be written: it is as it was", path.display()))
     }
 
