@@ -147,6 +147,9 @@ const QUIET = {
   unpinned: ": an operator freed this name; who comes under it next may be somebody else",
 };
 
+/** In the place of "unpinned". The service says it: of a sealed room's members it says nothing. */
+const CHANGED = " changed the key, and the service says that the former one signed it";
+
 /** A change of a sealed room's group; those of before this device came say nothing to it. */
 function groupRow(event, { key }) {
   const about = `#${event.seq} · ${exact.format(event.at)}`;
@@ -174,7 +177,7 @@ function noteRow(event, me) {
 function quietRow(event, me) {
   if (event.kind === "purged") return make("p", { className: "quiet" }, "An operator deleted everything before this.");
   const who = event.from === me.user ? "You" : event.from;
-  return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), QUIET[event.kind]);
+  return make("p", { className: "quiet", title: `#${event.seq} · ${exact.format(event.at)}` }, make("b", {}, who), event.changed ? CHANGED : QUIET[event.kind]);
 }
 
 /** The <li> of an event; `before` is the event shown above it, or null; `me` has user and key. */
