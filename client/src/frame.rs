@@ -125,6 +125,8 @@ pub enum ServerFrame {
         message: String,
         /// When trying again can help, after so many milliseconds.
         retry_after_ms: Option<u64>,
+        /// Of `stale_epoch`: the place of the event that was faster.
+        seq: Option<u64>,
     },
     /// Earlier events, ascending.
     History(Page),

@@ -278,6 +278,7 @@ mod tests {
             reason: "busy".into(),
             message: String::new(),
             retry_after_ms: Some(1),
+            seq: None,
         };
         watch.received(refused("m1"));
         watch.received(refused("m2"));

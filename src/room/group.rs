@@ -415,7 +415,10 @@ pub fn stale_epoch(current: u64, made_at: Seq) -> Rejection {
         "the group is in epoch {current} since event {made_at}: process the events up to it, then \
          make the change again"
     );
-    Rejection::new(Reason::StaleEpoch, message)
+    Rejection {
+        seq: Some(made_at),
+        ..Rejection::new(Reason::StaleEpoch, message)
+    }
 }
 
 /// Whether a handshake makes a group of another room than this one.

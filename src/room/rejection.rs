@@ -1,5 +1,6 @@
 //! Why something was not accepted, in the words of the client protocol.
 
+use super::Seq;
 use std::fmt;
 
 /// The reason that a client can act on.
@@ -176,6 +177,8 @@ pub struct Rejection {
     pub message: String,
     /// When a retry can help: after how many milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// Of [`Reason::StaleEpoch`]: the place of the event that was faster.
+    pub seq: Option<Seq>,
 }
 
 impl Rejection {
@@ -185,6 +188,7 @@ impl Rejection {
             reason,
             message: message.into(),
             retry_after_ms: None,
+            seq: None,
         }
     }
 
@@ -194,6 +198,7 @@ impl Rejection {
             reason,
             message: message.into(),
             retry_after_ms: Some(ms),
+            seq: None,
         }
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn encode(room: &RoomId, frame: &ServerFrame) -> Bytes {
             reason: rejection.reason.to_string(),
             message: rejection.message.clone(),
             retry_after_ms: rejection.retry_after_ms,
+            seq: rejection.seq.map(|seq| seq.0),
         }),
         ServerFrame::History {
             id,

@@ -150,6 +150,7 @@ async fn what_no_group_takes_is_refused_here_and_stored_nowhere() {
     let late = outcome(&mut other, "late").await;
     let named = format!("event {made}");
     assert!(late["message"].to_string().contains(&named), "{late}");
+    assert_eq!(late["seq"], serde_json::Value::from(made));
     assert_eq!(slow.0.load(Relaxed), stored, "none of them was stored");
 
     // The one that made the epoch, sent again, is a duplicate as any message.
@@ -240,6 +241,7 @@ async fn a_flood_of_handshakes_holds_up_nobody_else() {
         for n in 0..FLOOD {
             let refused = outcome(attacker, &format!("x{n}")).await;
             assert_eq!(refused["reason"], "stale_epoch", "{refused}");
+            assert!(refused["seq"].is_u64(), "{refused}");
         }
     }
 }

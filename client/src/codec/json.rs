@@ -159,6 +159,7 @@ enum In {
         #[serde(default, deserialize_with = "or_default")]
         message: String,
         retry_after_ms: Option<u64>,
+        seq: Option<u64>,
     },
     History {
         #[serde(default, deserialize_with = "or_default")]
@@ -282,11 +283,13 @@ impl In {
                 reason,
                 message,
                 retry_after_ms,
+                seq,
             } => ServerFrame::Rejected {
                 id,
                 reason,
                 message,
                 retry_after_ms,
+                seq,
             },
             Self::History {
                 id,

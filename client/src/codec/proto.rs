@@ -86,6 +86,7 @@ pub fn decode(bytes: &Bytes) -> Result<ServerFrame, DecodeError> {
             reason: it.reason,
             message: it.message,
             retry_after_ms: it.retry_after_ms,
+            seq: it.seq,
         },
         Some(Frame::History(it)) => ServerFrame::History(Page {
             id: it.id.unwrap_or_default(),

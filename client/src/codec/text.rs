@@ -66,6 +66,7 @@ fn notice(rest: &str) -> Result<ServerFrame, DecodeError> {
             reason: first.into(),
             message: last,
             retry_after_ms: None,
+            seq: None,
         }),
         "reset" => Ok(ServerFrame::Reset {
             seq: first.parse().map_err(|_| bad)?,

@@ -264,6 +264,7 @@ impl Session {
                 reason,
                 message,
                 retry_after_ms,
+                ..
             } => {
                 let delay = retry_after_ms.map(Duration::from_millis);
                 let mut effects = self.outbox.rejected(id, reason, message, delay, now);

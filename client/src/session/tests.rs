@@ -31,6 +31,7 @@ pub(super) fn rejected(id: &str, retry_after_ms: Option<u64>) -> ServerFrame {
         reason: "busy".into(),
         message: String::new(),
         retry_after_ms,
+        seq: None,
     }
 }
 
@@ -306,6 +307,7 @@ fn a_session_that_is_none_any_more_is_left_and_the_message_kept() {
         reason: "not_member".into(),
         message: String::new(),
         retry_after_ms: None,
+        seq: None,
     });
     assert_eq!(effects, [Effect::Leave("not a member any more")]);
     assert_eq!(sent(&bench.take(welcome(1, true))), ["m1"]);

@@ -359,6 +359,7 @@ fn encode_rejection(rejection: &Rejection) -> v1::Rejection {
         reason,
         message,
         retry_after_ms,
+        seq,
     } = rejection;
     let known = reason.known_before();
     v1::Rejection {
@@ -366,6 +367,7 @@ fn encode_rejection(rejection: &Rejection) -> v1::Rejection {
         message: message.clone(),
         retry_after_ms: *retry_after_ms,
         later: (known != *reason).then(|| reason.as_str().into()),
+        seq: seq.map(|seq| seq.0),
     }
 }
 
@@ -378,6 +380,7 @@ fn decode_rejection(wire: v1::Rejection) -> Result<Rejection, Bad> {
         reason,
         message: wire.message,
         retry_after_ms: wire.retry_after_ms,
+        seq: wire.seq.map(Seq),
     })
 }
 
@@ -388,6 +391,19 @@ mod tests {
         bus::codec::{decode_command, decode_node, decode_shard},
         room::Retention,
     };
+
+    #[test]
+    fn a_refusal_says_which_event_was_faster_and_one_of_before_says_none() {
+        let stale = crate::room::stale_epoch(3, Seq(17));
+        let wire = encode_rejection(&stale);
+        let before = v1::Rejection {
+            seq: None,
+            ..wire.clone()
+        };
+        assert_eq!(decode_rejection(wire).unwrap(), stale);
+        let read = decode_rejection(before).unwrap();
+        assert_eq!((read.reason, read.seq), (Reason::StaleEpoch, None));
+    }
 
     /// Whoever asks can have a server store the answer, where another gateway's commands and
     /// records are.

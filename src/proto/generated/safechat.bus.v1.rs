@@ -206,6 +206,9 @@ pub struct Rejection {
     /// The later word.
     #[prost(string, optional, tag = "4")]
     pub later: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of stale_epoch: the place of the event that was faster.
+    #[prost(uint64, optional, tag = "5")]
+    pub seq: ::core::option::Option<u64>,
 }
 /// <prefix>.node.<node>.<incarnation>.in; of older versions <prefix>.node.<incarnation>.in
 #[derive(Clone, PartialEq, ::prost::Message)]

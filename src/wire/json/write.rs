@@ -84,6 +84,8 @@ enum Frame<'a> {
         message: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
     },
     History {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,6 +172,7 @@ impl<'a> Frame<'a> {
                 reason: rejection.reason.as_str(),
                 message: &rejection.message,
                 retry_after_ms: rejection.retry_after_ms,
+                seq: rejection.seq.map(|seq| seq.0),
             },
             ServerFrame::History {
                 id,

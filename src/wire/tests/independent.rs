@@ -93,7 +93,7 @@ pub(super) fn frame_value(frame: &ServerFrame) -> (&'static str, Value) {
         ServerFrame::Rejected { id, rejection } => (
             "rejected",
             json!({"id": id.as_deref(), "reason": rejection.reason.as_str(), "message": rejection.message,
-                "retry_after_ms": rejection.retry_after_ms}),
+                "retry_after_ms": rejection.retry_after_ms, "seq": rejection.seq.map(|seq| seq.0)}),
         ),
         ServerFrame::History {
             id,
@@ -166,7 +166,8 @@ pub(super) fn pb_value(frame: pb::ServerFrame) -> (&'static str, Value) {
         ),
         Frame::Rejected(r) => (
             "rejected",
-            json!({"id": r.id, "reason": r.reason, "message": r.message, "retry_after_ms": r.retry_after_ms}),
+            json!({"id": r.id, "reason": r.reason, "message": r.message, "retry_after_ms": r.retry_after_ms,
+                "seq": r.seq}),
         ),
         Frame::History(h) => {
             let events: Vec<_> = h.events.into_iter().map(pb_event_value).collect();

@@ -117,11 +117,13 @@ fn any_rejection() -> impl Strategy<Value = Rejection> {
         prop::sample::select(Reason::ALL.to_vec()),
         any_text(),
         option::of(any::<u64>()),
+        option::of(any::<u64>().prop_map(Seq)),
     )
-        .prop_map(|(reason, message, retry_after_ms)| Rejection {
+        .prop_map(|(reason, message, retry_after_ms, seq)| Rejection {
             reason,
             message,
             retry_after_ms,
+            seq,
         })
 }
 

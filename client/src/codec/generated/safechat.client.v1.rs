@@ -219,6 +219,9 @@ pub struct Rejected {
     pub message: ::prost::alloc::string::String,
     #[prost(uint64, optional, tag = "4")]
     pub retry_after_ms: ::core::option::Option<u64>,
+    /// Of stale_epoch: the place of the event that was faster. Read on up to it.
+    #[prost(uint64, optional, tag = "5")]
+    pub seq: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct History {
