@@ -114,9 +114,18 @@ pub(crate) fn device(
     seed: u8,
     person: [u8; 32],
 ) -> Peer<impl MlsConfig + use<>> {
+    device_of_seed(user, device, [seed; 32], person)
+}
+
+pub(crate) fn device_of_seed(
+    user: &str,
+    device: &str,
+    seed: [u8; 32],
+    person: [u8; 32],
+) -> Peer<impl MlsConfig + use<>> {
     let name = |text: &str| Name::parse(text).unwrap();
-    let signing = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
-    let key = DeviceKey::from_seed(&[seed; 32]);
+    let signing = ed25519_dalek::SigningKey::from_bytes(&seed);
+    let key = DeviceKey::from_seed(&seed);
     let identity = Identity::from_seed(&person);
     let certificate = identity.certify(name(user), name(device), &key);
     let credential = BasicCredential::new(certificate.encode()).into_credential();
@@ -159,6 +168,37 @@ impl<C: MlsConfig> Peer<C> {
             user: self.user.clone(),
             identity: self.identity.public(),
         }
+    }
+
+    /// Makes a group of room aaa at this time (seconds since 1970), open or not.
+    pub(crate) fn found(&mut self, is_open: bool, at: u64) {
+        let id = [&[0, 3][..], b"aaa", &[u8::from(is_open)], &[7; 16]].concat();
+        let (none, at) = (ExtensionList::default, time(at));
+        let made = self
+            .client
+            .create_group_with_id(id, none(), none(), Some(at));
+        self.adopt(made.unwrap());
+    }
+
+    /// Adds these at a time, and goes on in the epoch that this makes; the welcome.
+    pub(crate) fn adds(&mut self, packages: &[Vec<u8>], at: u64) -> Vec<u8> {
+        let group = self.group.as_mut().unwrap();
+        let mut builder = group.commit_builder().commit_time(time(at));
+        for package in packages {
+            let package = MlsMessage::from_bytes(package).unwrap();
+            builder = builder.add_member(package).unwrap();
+        }
+        let made = builder.build().unwrap();
+        group.apply_pending_commit().unwrap();
+        made.welcome_messages[0].to_bytes().unwrap()
+    }
+
+    /// The group info and the tree of its epoch.
+    pub(crate) fn state(&self) -> (Vec<u8>, Vec<u8>) {
+        let group = self.group.as_ref().unwrap();
+        let info = group.group_info_message_allowing_ext_commit(false).unwrap();
+        let tree = group.export_tree().to_bytes().unwrap();
+        (info.to_bytes().unwrap(), tree)
     }
 
     pub(crate) fn key_package(&self) -> Vec<u8> {
@@ -379,6 +419,11 @@ impl<C: MlsConfig> Peer<C> {
         }
         told
     }
+}
+
+/// Seconds since 1970.
+fn time(at: u64) -> MlsTime {
+    MlsTime::from_duration_since_epoch(Duration::from_secs(at))
 }
 
 /// As `user/device`.
