@@ -41,7 +41,7 @@ fn sealed() -> Body {
 }
 
 /// File, what it stands for, and whether somebody waits for an answer.
-fn commands() -> [(&'static str, Action, bool); 13] {
+fn commands() -> [(&'static str, Action, bool); 14] {
     let id = || CommandId::parse("m1").unwrap();
     let through = Action::Send {
         user: user("harry"),
