@@ -310,7 +310,6 @@ fn former_files(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
     found.sort_by(|one, other| other.cmp(one));
     Ok(found)
 }
-}
 
 /// Keeps a line in the place of the one that a file has, whole or not at all.
 pub(crate) fn replace(path: &Path, line: &str) -> Result<()> {
@@ -407,7 +406,10 @@ mod tests {
             assert_eq!(public(open(&kept, None)), of(seed - 1).public().to_string());
             assert_eq!(public(open(&path, None)), of(seed).public().to_string());
         }
-        let newest: Vec<_> = (4..12).rev().map(|seed| of(seed).public().to_string()).collect();
+        let newest: Vec<_> = (4..12)
+            .rev()
+            .map(|seed| of(seed).public().to_string())
+            .collect();
         assert_eq!(before(None), newest);
         // What was kept under the first key is with it.
         assert!(!sealed.exists());
@@ -417,11 +419,20 @@ mod tests {
         assert_eq!(drafts.count(), 1 + 11 + 1, "keys, and one folder");
 
         let passphrase = "correct horse battery";
-        replace(&former_file(&path, 11), &locked(&of(11), passphrase).unwrap()).unwrap();
+        replace(
+            &former_file(&path, 11),
+            &locked(&of(11), passphrase).unwrap(),
+        )
+        .unwrap();
         assert_eq!(before(Some(passphrase)), newest);
-        let refused = former(&path, Some("another passphrase")).map(drop).unwrap_err();
+        let refused = former(&path, Some("another passphrase"))
+            .map(drop)
+            .unwrap_err();
         let refused = format!("{refused:#}");
-        assert!(refused.contains("key.former-11") && refused.contains("move"), "{refused}");
+        assert!(
+            refused.contains("key.former-11") && refused.contains("move"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub(super) async fn all(options: Options) -> Result<()> {
             options.room.clone_from(&direct.room);
             options.seal = Some(Door::Invited);
         }
-        let stayed = match (stay(options, &brought, here.as_ref(), note.take()).await, &here) {
+        let stayed = match (
+            stay(options, &brought, here.as_ref(), note.take()).await,
+            &here,
+        ) {
             (Err(why), Some(direct)) => {
                 note = Some(refused(&direct.user, &why));
                 Some(Next::Back)
