@@ -20,6 +20,7 @@ use crate::{
     trace::{At, Hop},
     wire::{ClientFrame, Incoming, Message, Protocol, ServerFrame},
 };
+use seal::Handshake;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -294,12 +295,15 @@ impl Session {
 
     /// Refuses what the room cannot take.
     fn check_content(&self, message: &Message) -> Result<(), Rejection> {
-        if let Body::Handshake(_) = &message.body {
+        if let Body::Handshake(bytes) = &message.body {
             self.admitted.check(Right::Write)?;
             self.core.check_policies()?;
+            if let Ok(Handshake::Devices(_)) = Handshake::decode(bytes) {
+                self.core.check_lists()?;
+            }
         }
-        let by = (&self.user, message.id.as_ref());
-        self.claim.check_content(&self.core, &message.body, by)
+        let (from, id) = (&self.user, message.id.as_ref());
+        self.claim.check_content(&message.body, from, id)
     }
 
     fn question(&mut self, id: &Arc<str>) -> Option<OwnedSemaphorePermit> {

@@ -428,9 +428,9 @@ impl ReplicaRef {
     /// costs nobody else anything, and is in no file of the bus.
     pub(super) fn check_content(
         &self,
-        core: &Core,
         body: &Body,
-        (from, id): (&UserId, Option<&CommandId>),
+        from: &UserId,
+        id: Option<&CommandId>,
     ) -> Result<(), Rejection> {
         let policy = self.0.policy();
         let bytes = match body {
@@ -441,11 +441,8 @@ impl ReplicaRef {
         if policy.is_some_and(|policy| policy != Policy::Sealed) {
             return Err(not_sealed());
         }
-        let handshake = Handshake::decode(bytes).map_err(|why| refusal_of(&why))?;
-        if matches!(handshake, Handshake::Devices(_)) {
-            core.check_lists()?;
-        }
-        match handshake.look().map_err(|why| refusal_of(&why))? {
+        let looked = Handshake::decode(bytes).and_then(|handshake| handshake.look());
+        match looked.map_err(|why| refusal_of(&why))? {
             Some(epoch) => self.0.epochs().check(epoch, from, id),
             None => Ok(()),
         }
