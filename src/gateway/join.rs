@@ -16,7 +16,7 @@ use super::{
     replica::{
         Attach, CatchUp, Extent, Lost, Opening, ReplicaRef, SessionRef, Start, SubscriberId,
     },
-    resume,
+    resume::{self, StartAt},
     session::Session,
     websocket::Loops,
 };
@@ -24,9 +24,7 @@ use crate::{
     access,
     bus::{Admission, Answered, Ask},
     listener::{Arrival, Presence},
-    room::{
-        DeviceId, Identity, Key, Millis, Policy, Reason, Rejection, RoomId, Seq, SessionId, UserId,
-    },
+    room::{DeviceId, Identity, Key, Policy, Reason, Rejection, RoomId, Seq, SessionId, UserId},
     telemetry::trace::{Origin, hop},
     wire::Protocol,
 };
@@ -75,28 +73,6 @@ impl Join {
         match self.policy {
             None | Some(Policy::Open) => Ok(()),
             Some(Policy::Proven | Policy::Sealed) => core.check_policies(),
-        }
-    }
-}
-
-/// What a client wants of what was before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StartAt {
-    /// Everything after this place.
-    pub since: Option<Seq>,
-    /// When the event of that place was stored, as the client was told: if another one has the
-    /// place now, it does not go on there.
-    pub since_at: Option<Millis>,
-    /// Without `since`, or when that is not possible: the last events, so many (0 to 500).
-    pub history: u16,
-}
-
-impl Default for StartAt {
-    fn default() -> Self {
-        Self {
-            since: None,
-            since_at: None,
-            history: 50,
         }
     }
 }

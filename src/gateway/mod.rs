@@ -45,10 +45,11 @@ pub use config::Config;
 pub use handle::Handle;
 #[doc(hidden)] // For fuzzing: it reads what anybody may send.
 pub use http::request;
-pub use join::{Join, StartAt, Watch};
+pub use join::{Join, Watch};
 pub use limits::Client;
 pub use outbox::{Form, Outbox, Taken};
 pub use port::Port;
+pub use resume::StartAt;
 pub use service::{Service, bind};
 pub use session::Session;
 #[doc(hidden)] // For fuzzing: it reads what anybody may send.

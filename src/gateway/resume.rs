@@ -1,15 +1,37 @@
-//! Whether a client goes on where it was. A seq does not say which event has it: a room may have been
-//! removed and made anew, an older store put back. When the event was stored says it.
+//! Where a client begins, and whether it goes on where it was. A seq does not say which event has
+//! it: a room may have been removed and made anew, an older store put back. When the event was
+//! stored says it.
 
 use super::{
     core::Core,
-    join::StartAt,
     replica::{Extent, ReplicaRef},
 };
 use crate::{
     room::{Millis, Seq},
     wire::SharedEvent,
 };
+
+/// What a client wants of what was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartAt {
+    /// Everything after this place.
+    pub since: Option<Seq>,
+    /// When the event of that place was stored, as the client was told: if another one has the
+    /// place now, it does not go on there.
+    pub since_at: Option<Millis>,
+    /// Without `since`, or when that is not possible: the last events, so many (0 to 500).
+    pub history: u16,
+}
+
+impl Default for StartAt {
+    fn default() -> Self {
+        Self {
+            since: None,
+            since_at: None,
+            history: 50,
+        }
+    }
+}
 
 /// Whether all that follows the place that a client has named follows what it has.
 pub(super) async fn goes_on(
