@@ -27,7 +27,7 @@ const FORMER: usize = 8;
 /// What a person brings to a name.
 pub(crate) enum Own {
     /// A key that can be proven.
-    Pair(Identity),
+    Pair(Box<Identity>),
     /// A key that can be named.
     Claimed(String),
 }
@@ -148,7 +148,7 @@ pub(crate) fn open(path: &Path, passphrase_file: Option<&Path>) -> Result<Opened
         }
     };
     let opened = unlock(&text, &passphrase).with_context(|| format!("the key in {shown}"))?;
-    Ok((Own::Pair(opened), Some(passphrase)))
+    Ok((Own::Pair(opened.into()), Some(passphrase)))
 }
 
 fn unlock(text: &str, passphrase: &str) -> Result<Identity> {
@@ -188,7 +188,7 @@ pub(crate) fn read(path: &Path) -> Result<Stored> {
             path.display()
         )
     })?;
-    Ok(Stored::Open(Own::Pair(Identity::from_seed(&seed))))
+    Ok(Stored::Open(Own::Pair(Identity::from_seed(&seed).into())))
 }
 
 /// The line of a file that needs no passphrase.
@@ -270,7 +270,7 @@ pub(crate) fn former(path: &Path, passphrase: Option<&str>) -> Result<Vec<(PathB
     for (_, file) in former_files(path)?.into_iter().take(FORMER) {
         let identity = match read(&file)? {
             Stored::Open(Own::Claimed(_)) => continue,
-            Stored::Open(Own::Pair(identity)) => identity,
+            Stored::Open(Own::Pair(identity)) => *identity,
             Stored::Locked(text) => unlock(&text, passphrase.unwrap_or_default())
                 .with_context(|| format!("the former key in {}", file.display()))
                 .context("move it away, if it is not needed any more")?,

@@ -196,7 +196,7 @@ impl Sealed {
                 key_file.display()
             );
         };
-        let identity = identity.clone();
+        let identity = Identity::clone(identity);
         let own = identity.public();
         let name = |text: &str| Name::parse(text).map_err(|why| anyhow!("{text}: {why}"));
         let (of_room, of_user) = (name(room)?, name(user)?);

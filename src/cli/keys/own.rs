@@ -57,7 +57,7 @@ impl Own {
         let path = self.existing()?;
         let (own, passphrase) = key::open(&path, self.passphrase_file.as_deref())?;
         match own {
-            key::Own::Pair(identity) => Ok((identity, passphrase)),
+            key::Own::Pair(identity) => Ok((*identity, passphrase)),
             key::Own::Claimed(_) => bail!(
                 "the key in {} has no secret: move the file away, and a new one is made",
                 path.display()
