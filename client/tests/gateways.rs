@@ -185,7 +185,7 @@ async fn a_draining_gateway_is_left_for_the_next_one_and_the_session_resumes_the
     );
     assert!(path.ends_with("&history=0"), "{path}");
     assert!(
-        session.path.ends_with("&history=0&since=2"),
+        session.path.ends_with("&history=0&since=2&since_at=1"),
         "{}",
         session.path
     );

@@ -236,7 +236,7 @@ pub(crate) async fn what_is_not_where_the_service_says_is_told_at_once(cluster: 
 pub(crate) async fn a_welcome_to_another_room_or_as_somebody_else_is_none(cluster: Cluster) {
     let node = cluster.node("only").await;
     let keys = tempfile::tempdir().expect("a folder");
-    for (field, other) in [("room", "bbb"), ("user", "kim")] {
+    for (room, field, other) in [("aaa", "room", "bbb"), ("ccc", "user", "kim")] {
         let liar = Liar::before(&node.url()).await;
         liar.tells(move |said, frame| {
             if matches!(said, Said::Frame) && frame["type"] == "welcome" {
@@ -244,12 +244,12 @@ pub(crate) async fn a_welcome_to_another_room_or_as_somebody_else_is_none(cluste
             }
         });
         let key = keys.path().join(field);
-        let mut harry = open(&liar.url(), "aaa", "harry", &key, &["--seal=open"]);
+        let mut harry = open(&liar.url(), room, "harry", &key, &["--seal=open"]);
         let before = harry
             .shows_up_to("the server lets this client into the room")
             .await;
         assert!(!before.contains("joined #"), "{before}");
-        harry.shows("aaa as harry was asked for").await;
+        harry.shows(&format!("{room} as harry was asked for")).await;
         let sent = liar.was_sent();
         assert!(!sent.iter().any(|frame| frame.contains("\"send\"")));
     }

@@ -176,6 +176,12 @@ describe("a device in a sealed room", () => {
     const [first] = tab.sent.splice(0);
     assert.equal(tab.sealed.rejected(id, "stale_epoch"), false);
     await tab.settled();
+    assert.deepEqual(tab.sent, [], "its keys are not newer yet");
+    const later = Date.now() + 2000;
+    const clock = mock.method(Date, "now", () => later);
+    tab.sealed.tick();
+    await tab.settled();
+    clock.mock.restore();
     const [second] = tab.sent;
     assert.equal(second.id, id);
     assert.notEqual(second.sealed, first.sealed);
