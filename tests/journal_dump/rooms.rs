@@ -48,6 +48,34 @@ async fn a_room_comes_back_with_events_members_keys_window_and_carried_changes()
     }
 }
 
+/// A journal that was left, and that a room comes back to, has what the room has let go since.
+#[tokio::test(start_paused = true)]
+async fn what_was_let_go_goes_where_it_was_as_well() {
+    for (from, to) in pairs() {
+        talk(&from, "aaa", 1_500).await;
+        import(&to, &export(&from, &["aaa"]).await).await[0]
+            .as_ref()
+            .unwrap();
+        assert_eq!(events(&to, "aaa").await[0].seq, Seq(1));
+        let mut speaker = Speaker::of(&from, "aaa").await;
+        // With something new, and with nothing but that more is gone.
+        for (start, said) in [(801, 1_501..=1_505), (1_201, 1_506..=1_505)] {
+            speaker.says(said).await;
+            speaker.state.kept.start = Seq(start);
+            speaker.saves().await;
+            import(&to, &export(&from, &["aaa"]).await).await[0]
+                .as_ref()
+                .unwrap();
+            let first = events(&to, "aaa").await[0].seq.0;
+            // Whole commits go.
+            assert!((start - 400..=start).contains(&first), "{first} of {start}");
+            assert_eq!(to.state(&room("aaa")).await.kept.start, Seq(start));
+        }
+        let report = verify(&*to.journal(), &room("aaa")).await.unwrap();
+        assert!(report.is_sound(), "{report}");
+    }
+}
+
 /// What is not removed yet of a purged room is not carried on, and of a file of the moment of the
 /// purge it can be removed.
 #[tokio::test(start_paused = true)]

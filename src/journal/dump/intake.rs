@@ -88,6 +88,7 @@ impl<E: Elect> Intake<E> {
             pages: Pages::new(self.journal.clone(), &room, was),
             events: VecDeque::new(),
             is_partial,
+            start: there.state.kept.first(),
         };
         let mut rest = VecDeque::new();
         loop {
@@ -112,7 +113,7 @@ impl<E: Elect> Intake<E> {
                 return Ok(Taken::of(was, head, 0, false, &state));
             }
             let mut target = self.open(&room, was).await?;
-            let saved = target.save(&state).await;
+            let saved = target.finish(&state).await;
             target.close();
             return saved.map(|()| Taken::of(was, head, 0, true, &state));
         }
@@ -159,6 +160,7 @@ impl<E: Elect> Intake<E> {
             journal: self.journal.clone(),
             room: room.clone(),
             claim,
+            was,
             saved: state.head,
             state,
             commit: Vec::new(),
@@ -191,6 +193,8 @@ struct Present<'a> {
     events: VecDeque<Event>,
     /// What is missing here stays so.
     is_partial: bool,
+    /// What is before it was let go here.
+    start: Seq,
 }
 
 impl Present<'_> {
@@ -224,7 +228,7 @@ impl Present<'_> {
     }
 
     fn misses(&self, event: &Event) -> Result<(), Error> {
-        match self.is_partial {
+        match self.is_partial || event.seq < self.start {
             true => Ok(()),
             false => Err(self.differs(event, "is missing there")),
         }
@@ -243,6 +247,8 @@ struct Target {
     journal: Arc<dyn Whole>,
     room: RoomId,
     claim: Claim,
+    /// Where the room ended before.
+    was: Seq,
     /// By replay, at the last event that was written.
     state: State,
     /// Up to where it is saved.
@@ -273,12 +279,25 @@ impl Target {
         }
         self.flush().await?;
         self.reach(incoming.head()).await?;
-        let state = match incoming.is_partial() {
-            true => self.state.clone(),
-            false => incoming.state().await?,
-        };
-        self.save(&state).await?;
+        if incoming.is_partial() {
+            let state = self.state.clone();
+            self.save(&state).await?;
+            return Ok(state);
+        }
+        let state = incoming.state().await?;
+        self.finish(&state).await?;
         Ok(state)
+    }
+
+    /// Saves all of the room. What is not kept any more where it comes from goes here as well, if
+    /// it was here: nobody is to be told of it again.
+    async fn finish(&mut self, state: &State) -> Result<(), Error> {
+        self.save(state).await?;
+        let start = state.kept.first();
+        if self.was > Seq::ZERO && start > Seq(1) {
+            patiently(|| self.journal.trim(&self.room, self.claim, start)).await?;
+        }
+        Ok(())
     }
 
     async fn push(&mut self, event: Event) -> Result<(), Error> {
