@@ -75,11 +75,18 @@ pub(super) fn of(options: &Options) -> Result<Brought> {
         )
     });
     let (own, passphrase) = open(&path, options.passphrase_file.as_deref())?;
-    let former = former(&path, passphrase.as_deref())?;
+    let former = former(
+        &path,
+        &passphrase.iter().map(|one| &**one).collect::<Vec<_>>(),
+    )?;
     Ok(Brought {
         own,
-        former: former.into_iter().map(|(_, identity)| identity).collect(),
-        note,
+        note: note.or_else(|| former.note()),
+        former: former
+            .opened
+            .into_iter()
+            .map(|(_, identity)| identity)
+            .collect(),
     })
 }
 
@@ -261,23 +268,54 @@ pub(crate) fn change(path: &Path, line: &str) -> Result<PathBuf> {
     changed.map(|()| former)
 }
 
-/// The keys whose place that in a file took, newest first, as far as they have a secret.
+/// The keys whose place that in a file took, newest first, as far as they have a secret that one of
+/// these passphrases opens; and the files of the others, which are passed over.
 ///
 /// # Errors
-/// One of them cannot be read, others can read it, or the passphrase of the key does not open it.
-pub(crate) fn former(path: &Path, passphrase: Option<&str>) -> Result<Vec<(PathBuf, Identity)>> {
-    let mut former = Vec::new();
+/// Which there are cannot be seen.
+pub(crate) fn former(path: &Path, passphrases: &[&str]) -> Result<Former> {
+    let mut former = Former::default();
     for (_, file) in former_files(path)?.into_iter().take(FORMER) {
-        let identity = match read(&file)? {
-            Stored::Open(Own::Claimed(_)) => continue,
-            Stored::Open(Own::Pair(identity)) => *identity,
-            Stored::Locked(text) => unlock(&text, passphrase.unwrap_or_default())
-                .with_context(|| format!("the former key in {}", file.display()))
-                .context("move it away, if it is not needed any more")?,
+        let opened = match read(&file) {
+            Ok(Stored::Open(Own::Pair(identity))) => Some(*identity),
+            Ok(Stored::Locked(text)) => {
+                let mut opened = passphrases.iter().map(|one| unlock(&text, one));
+                opened.find_map(Result::ok)
+            }
+            Ok(Stored::Open(Own::Claimed(_))) | Err(_) => None,
         };
-        former.push((file, identity));
+        match opened {
+            Some(identity) => former.opened.push((file, identity)),
+            None => former.others.push(file),
+        }
     }
     Ok(former)
+}
+
+/// See [`former`].
+#[derive(Default)]
+pub(crate) struct Former {
+    pub(crate) opened: Vec<(PathBuf, Identity)>,
+    pub(crate) others: Vec<PathBuf>,
+}
+
+impl Former {
+    /// What their person is told of those that are passed over.
+    fn note(&self) -> Option<String> {
+        let files: Vec<_> = self
+            .others
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        (!files.is_empty()).then(|| {
+            format!(
+                "former keys cannot be opened with the passphrase of the key, and sign nothing: {}. \
+                 `safe-chat keys protect` or `unprotect` with --key-file FILE gives one another \
+                 passphrase, or none",
+                files.join(", ")
+            )
+        })
+    }
 }
 
 fn former_file(path: &Path, number: u32) -> PathBuf {
@@ -392,12 +430,15 @@ mod tests {
         let path = folder.path().join("key");
         let of = |seed: u8| Identity::from_seed(&[seed; 32]);
         create(&path, &of(1)).unwrap();
-        let before = |passphrase| {
-            let former = former(&path, passphrase).unwrap();
+        let before = |passphrases: &[&str]| {
+            let Former { opened, others } = former(&path, passphrases).unwrap();
             let public = |(_, identity): (_, Identity)| identity.public().to_string();
-            former.into_iter().map(public).collect::<Vec<_>>()
+            (
+                opened.into_iter().map(public).collect::<Vec<_>>(),
+                others.len(),
+            )
         };
-        assert!(before(None).is_empty());
+        assert_eq!(before(&[]), (Vec::new(), 0));
         let sealed = store::folder_of(&path);
         fs::create_dir(&sealed).unwrap();
         fs::write(sealed.join("harry"), "state").unwrap();
@@ -410,7 +451,7 @@ mod tests {
             .rev()
             .map(|seed| of(seed).public().to_string())
             .collect();
-        assert_eq!(before(None), newest);
+        assert_eq!(before(&[]), (newest.clone(), 0));
         // What was kept under the first key is with it.
         assert!(!sealed.exists());
         let state = store::folder_of(&former_file(&path, 1)).join("harry");
@@ -424,15 +465,11 @@ mod tests {
             &locked(&of(11), passphrase).unwrap(),
         )
         .unwrap();
-        assert_eq!(before(Some(passphrase)), newest);
-        let refused = former(&path, Some("another passphrase"))
-            .map(drop)
-            .unwrap_err();
-        let refused = format!("{refused:#}");
-        assert!(
-            refused.contains("key.former-11") && refused.contains("move"),
-            "{refused}"
+        assert_eq!(
+            before(&["another passphrase", passphrase]),
+            (newest.clone(), 0)
         );
+        assert_eq!(before(&["another passphrase"]), (newest[1..].to_vec(), 1));
     }
 
     #[test]
@@ -445,7 +482,7 @@ mod tests {
         let refused = format!("{:#}", change(&path, &plain(&two)).unwrap_err());
         assert!(refused.contains("harry"), "{refused}");
         assert_eq!(public(open(&path, None)), one.public().to_string());
-        assert!(former(&path, None).unwrap().is_empty());
+        assert!(former(&path, &[]).unwrap().opened.is_empty());
         drop(used);
         change(&path, &plain(&two)).unwrap();
     }

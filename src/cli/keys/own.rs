@@ -120,9 +120,19 @@ impl Own {
         now: Option<&str>,
     ) -> anyhow::Result<()> {
         let path = self.path()?;
+        // One of before may have been changed already, by a run that came to no end.
+        let known: Vec<&str> = before.into_iter().chain(now).collect();
+        let former = key::former(&path, &known)?;
+        if let Some(other) = former.others.first() {
+            bail!(
+                "the former key in {} cannot be opened: move it away, or give it the passphrase of \
+                 the key first (--key-file)",
+                other.display()
+            );
+        }
         // The key last: as long as it has the passphrase of before, that is asked for again.
-        for (file, identity) in key::former(&path, before)? {
-            let replaced = key::replace(&file, &key::line(&identity, now)?);
+        for (file, identity) in &former.opened {
+            let replaced = key::replace(file, &key::line(identity, now)?);
             replaced.with_context(|| format!("{} cannot be written", file.display()))?;
         }
         let replaced = key::replace(&path, &key::line(identity, now)?);
