@@ -327,6 +327,7 @@ pub(super) fn looking(config: &Config, shards: Shards) -> nats::Config {
 
 /// A room that Cassandra has less of than the bus, if there is one among those that were used
 /// lately. Nodes go on behind what is missing, so it is looked for before any starts.
+#[cfg(feature = "cassandra")]
 pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<Behind>> {
     let shards = config.cluster.validate()?;
     let bus = looking(config, shards);
@@ -339,6 +340,7 @@ pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<Behind>> {
 }
 
 /// The same of an open journal.
+#[cfg(feature = "cassandra")]
 pub(super) async fn ends_before(
     journal: &dyn Inspect,
     bus: &Nats,

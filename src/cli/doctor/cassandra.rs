@@ -48,7 +48,15 @@ pub(super) async fn newest(config: &Config, is_refused: bool) -> Option<Finding>
     Some(match behind(config).await {
         Ok(None) => Finding::new(check, State::Ok, "it has what was published last"),
         Ok(Some(behind)) => Finding::new(check, State::Fail, behind.to_string()),
-        Err(error) => Finding::new(check, State::Skipped, format!("cannot be seen: {error:#}")),
+        Err(error) => {
+            let is_refused = matches!(error.downcast_ref(), Some(Error::Unusable(_)));
+            let state = if is_refused {
+                State::Fail
+            } else {
+                State::Skipped
+            };
+            Finding::new(check, state, format!("cannot be seen: {error:#}"))
+        }
     })
 }
 

@@ -94,6 +94,7 @@ impl Config {
     /// The fewest events in a partition: one of the largest commits.
     const LEAST_PARTITION: u64 = crate::journal::Limits::EVENTS as u64;
     /// Events in a partition of a keyspace that is made now.
+    #[cfg(feature = "cassandra")]
     pub(super) const NEW_PARTITION: u64 = 1000;
 
     /// Says what is wrong, if something is.

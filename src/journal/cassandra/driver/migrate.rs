@@ -3,7 +3,7 @@
 use super::{
     Config,
     connect::{applied, release, session, unreadable},
-    errors, schema,
+    errors, schema, settings,
 };
 use crate::journal::Error;
 use scylla::{client::session::Session, statement::Statement};
@@ -67,6 +67,7 @@ pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, 
         },
     };
     if found >= schema::CURRENT {
+        settings::partitions(session, config).await?;
         return Ok(Migrated {
             from: found,
             to: found,
@@ -83,6 +84,7 @@ pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, 
     lock.take().await?;
     let migrated = steps(session, config, &names, &lock).await;
     lock.release().await?;
+    settings::partitions(session, config).await?;
     migrated
 }
 

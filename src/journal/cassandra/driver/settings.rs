@@ -24,26 +24,50 @@ pub(super) async fn agree(
     config: &Config,
     shards: Shards,
 ) -> Result<Partitions, Error> {
-    let keyspace = &config.keyspace;
-    let fixed = async |name, new: u64, wanted: Option<u64>, key| {
-        let stored = fix(session, config, name, &new.to_string()).await?;
-        let number = stored.parse().ok().filter(|number| *number > 0);
-        match (number, wanted) {
-            (Some(number), Some(wanted)) if number != wanted => Err(Error::Unusable(format!(
-                "keyspace {keyspace} was made with {key} = {stored}, this node is configured with \
-                 {wanted}: set {key} to {stored}"
-            ))),
-            (Some(number), _) => Ok(number),
-            (None, _) => Err(Error::Unusable(format!(
-                "the value of {name} in {keyspace}.metadata is no number above 0"
-            ))),
-        }
-    };
-    let (size, shards) = (config.partition_size, u64::from(shards.count()));
-    let new = size.unwrap_or(Config::NEW_PARTITION);
-    let size = fixed("partition_size", new, size, "cassandra.partition_size").await?;
-    fixed("shards", shards, Some(shards), "cluster.shards").await?;
+    let partitions = partitions(session, config).await?;
+    let shards = u64::from(shards.count());
+    number(
+        session,
+        config,
+        ("shards", "cluster.shards"),
+        shards,
+        Some(shards),
+    )
+    .await?;
+    Ok(partitions)
+}
+
+/// How the rooms are partitioned: noted by whoever makes the tables, or comes first.
+pub(super) async fn partitions(session: &Session, config: &Config) -> Result<Partitions, Error> {
+    let names = ("partition_size", "cassandra.partition_size");
+    let wanted = config.partition_size;
+    let new = wanted.unwrap_or(Config::NEW_PARTITION);
+    let size = number(session, config, names, new, wanted).await?;
     Ok(Partitions::new(size))
+}
+
+/// The number that is noted: `new`, if there was none. It has to be the one that is wanted, if one
+/// is.
+async fn number(
+    session: &Session,
+    config: &Config,
+    (name, key): (&str, &str),
+    new: u64,
+    wanted: Option<u64>,
+) -> Result<u64, Error> {
+    let keyspace = &config.keyspace;
+    let stored = fix(session, config, name, &new.to_string()).await?;
+    let number = stored.parse().ok().filter(|number| *number > 0);
+    match (number, wanted) {
+        (Some(number), Some(wanted)) if number != wanted => Err(Error::Unusable(format!(
+            "keyspace {keyspace} was made with {key} = {stored}, this node is configured with \
+             {wanted}: set {key} to {stored}"
+        ))),
+        (Some(number), _) => Ok(number),
+        (None, _) => Err(Error::Unusable(format!(
+            "the value of {name} in {keyspace}.metadata is no number above 0"
+        ))),
+    }
 }
 
 /// Which keyspace it is, and whose.
