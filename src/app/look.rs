@@ -9,7 +9,7 @@ use crate::{
         nats::{self, Nats, Survey, prefix_of_cluster, survey},
     },
     config::Config,
-    journal::{self, Behind, bus::OnBus, dump::Whole, inspect::Inspect},
+    journal::{self, bus::OnBus, dump::Whole},
     room::{RoomId, Shards},
     telemetry::say,
 };
@@ -328,7 +328,7 @@ pub(super) fn looking(config: &Config, shards: Shards) -> nats::Config {
 /// A room that Cassandra has less of than the bus, if there is one among those that were used
 /// lately. Nodes go on behind what is missing, so it is looked for before any starts.
 #[cfg(feature = "cassandra")]
-pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<Behind>> {
+pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<journal::Behind>> {
     let shards = config.cluster.validate()?;
     let bus = looking(config, shards);
     let Survey::Cluster(Some(stored)) = survey(&bus).await? else {
@@ -342,13 +342,13 @@ pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<Behind>> {
 /// The same of an open journal.
 #[cfg(feature = "cassandra")]
 pub(super) async fn ends_before(
-    journal: &dyn Inspect,
+    journal: &dyn journal::inspect::Inspect,
     bus: &Nats,
-) -> anyhow::Result<Option<Behind>> {
+) -> anyhow::Result<Option<journal::Behind>> {
     for (room, published) in bus.newest().await? {
         let journaled = journal.end(&room).await?.reached;
         if journaled < published {
-            return Ok(Some(Behind {
+            return Ok(Some(journal::Behind {
                 room,
                 journaled,
                 published,
