@@ -2,7 +2,7 @@
 //! does not start beside what it would misunderstand.
 
 use crate::{
-    bus::{Bus, FORMATS, Settings},
+    bus::{Bus, FORMATS, LOOK, Settings},
     cluster::View,
 };
 use std::{sync::Arc, time::Duration};
@@ -12,8 +12,6 @@ use tracing::debug;
 
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked whether newer forms are stored, beside a node that reads them.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Notes the newest forms that all nodes read, since those are written from then on, and then tells
 /// them to whoever writes them: a program that does not read them starts no more. Once for each time

@@ -1,6 +1,8 @@
 //! Which forms of what is stored and sent a version reads, and what of it each node does.
 
-use super::NodeRecord;
+use super::{Error, NodeRecord};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// The forms that this version reads. A form is written once every live node reads it.
 ///
@@ -16,6 +18,31 @@ use super::NodeRecord;
 /// Cassandra come back by a snapshot alone; what somebody signs of the devices that count names the
 /// room (`seal::List`).
 pub const FORMATS: u32 = 8;
+
+/// How often it is looked whether newer forms are stored.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+
+/// Waits as long as the cluster stores forms that this program does not read, or that is not known:
+/// what it cannot read is then for a node that does, and this one is about to end by itself. `tell`
+/// is called once, if it is so.
+pub(crate) async fn while_newer<F>(stores_newer: impl Fn() -> F, tell: impl FnOnce())
+where
+    F: Future<Output = Result<bool, Error>>,
+{
+    let mut tell = Some(tell);
+    loop {
+        match stores_newer().await {
+            Ok(false) => return,
+            Ok(true) => {
+                if let Some(tell) = tell.take() {
+                    tell();
+                }
+            }
+            Err(error) => tracing::debug!(%error, "which forms are stored is not known"),
+        }
+        sleep(LOOK).await;
+    }
+}
 
 impl NodeRecord {
     /// Whether it reads batches.

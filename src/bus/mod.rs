@@ -30,6 +30,7 @@ pub use bucket::{Bucket, Buckets, KEPT};
 pub use describe::describe;
 pub use error::Error;
 pub use forms::FORMATS;
+pub(crate) use forms::{LOOK, while_newer};
 pub use health::{ENVELOPE, Fault, Health, Store, too_large_now, until};
 pub use message::{
     Admission, Answer, Answered, Ask, BatchOutcome, Commit, Consultation, Delivery, Head, Inbound,

@@ -2,18 +2,15 @@
 
 use super::{Parts, definite::definite, room::Room, trim::of_bus};
 use crate::{
-    bus::{Commit, Position},
+    bus::{Commit, Position, while_newer},
     journal::{self, Behind, Claim, Hole, Limits, Opened},
     room::{RoomId, Seq, ShardId, State},
 };
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// How often it is looked whether a room is for a node of a newer version.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Messages of the bus that are read at a time; it bounds them by bytes as well.
 const MESSAGES: usize = 500;
@@ -24,24 +21,14 @@ impl Parts {
     /// read.
     pub(super) async fn open(&self, claim: Claim, room: &RoomId) -> Result<Room, journal::Error> {
         use journal::Error::{Damaged, Unsupported};
-        let mut is_told = false;
-        loop {
-            match self.read(claim, room).await {
-                Err(error @ (Damaged(_) | Unsupported { .. })) => {
-                    // As long as that is not known, too: whoever waits would be refused for good.
-                    match self.bus.stores_newer_forms().await {
-                        Ok(false) => return Err(error),
-                        Ok(true) if !is_told => {
-                            is_told = true;
-                            tracing::warn!(%room, %error, "a room is left to a newer version");
-                        }
-                        _ => {}
-                    }
-                    sleep(LOOK).await;
-                }
-                known => return known,
-            }
+        let opened = self.read(claim, room).await;
+        if let Err(error @ (Damaged(_) | Unsupported { .. })) = &opened {
+            // Whoever waits for the room would be refused for good.
+            let newer = || self.bus.stores_newer_forms();
+            let tell = || tracing::warn!(%room, %error, "a room is left to a newer version");
+            while_newer(newer, tell).await;
         }
+        opened
     }
 
     async fn read(&self, claim: Claim, room: &RoomId) -> Result<Room, journal::Error> {

@@ -16,6 +16,7 @@ use crate::{
     bus::{
         Commands, Delivery, Error, Position, Submission,
         codec::{decode_command, encode_command},
+        while_newer,
     },
     room::{Millis, ShardId},
     telemetry::trace::hop,
@@ -23,12 +24,8 @@ use crate::{
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, unfold};
-use std::{sync::Arc, time::Duration};
-use tokio::time::sleep;
+use std::sync::Arc;
 use tracing::Instrument;
-
-/// How often it is looked whether a command is for a node of a newer version.
-const LOOK: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Commands for Nats {
@@ -132,31 +129,16 @@ impl Incoming {
             let (subject, position) = (entry.subject.clone(), entry.position);
             let read = read(&self.subjects, entry);
             if matches!(read, Err(Unfit::Unreadable(_))) {
-                self.leave_to_newer(&subject, position).await;
+                // Nobody passes it: the next owner of the shard finds it.
+                let newer = || settings::are_newer(&self.registry, &self.subjects);
+                let tell = || {
+                    tracing::warn!(%subject, position, "a command is left to a newer version");
+                };
+                while_newer(newer, tell).await;
             }
             if let Some(delivery) = self.skipped.fits("command", &subject, read) {
                 return delivery;
             }
-        }
-    }
-}
-
-impl Incoming {
-    /// Goes no further while the cluster stores newer forms: nobody passes what is not read, and
-    /// the next owner of the shard finds it. This node is about to end by itself.
-    async fn leave_to_newer(&self, subject: &str, position: u64) {
-        let mut is_told = false;
-        loop {
-            match settings::are_newer(&self.registry, &self.subjects).await {
-                Ok(false) => return,
-                Ok(true) if is_told => {}
-                Ok(true) => {
-                    is_told = true;
-                    tracing::warn!(subject, position, "a command is left to a newer version");
-                }
-                Err(error) => tracing::debug!(%error, "which forms are stored is not known"),
-            }
-            sleep(LOOK).await;
         }
     }
 }
