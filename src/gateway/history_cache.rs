@@ -4,7 +4,7 @@
 use super::metrics;
 use crate::{
     journal::{self, Journal},
-    room::{RoomId, Seq},
+    room::{Event, RoomId, Seq},
     wire::SharedEvent,
 };
 use futures::{
@@ -66,6 +66,11 @@ impl Page {
     pub(super) fn from(&self, from: Seq) -> Option<&[SharedEvent]> {
         let skip = from.0.checked_sub(self.first()?.0)? as usize;
         self.events.get(skip..).filter(|rest| !rest.is_empty())
+    }
+
+    /// The event at a place, if it is here.
+    pub(super) fn at(&self, place: Seq) -> Option<&Event> {
+        self.from(place).map(|events| events[0].event())
     }
 }
 

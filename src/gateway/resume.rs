@@ -6,10 +6,7 @@ use super::{
     core::Core,
     replica::{Extent, ReplicaRef},
 };
-use crate::{
-    room::{Millis, Seq},
-    wire::SharedEvent,
-};
+use crate::room::{Millis, Seq};
 
 /// What a client wants of what was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +55,9 @@ pub(super) async fn goes_on(
 
 /// When the event at a place was stored, if it is there.
 async fn stored_at(core: &Core, claim: &ReplicaRef, place: Seq) -> Option<Millis> {
-    let at = |shared: &SharedEvent| (shared.event().seq == place).then(|| shared.event().at);
-    if let Some(recent) = claim.recent(place).await.as_ref().and_then(at) {
-        return Some(recent);
+    if let Some(recent) = claim.recent(place).await {
+        return Some(recent.event().at);
     }
     let page = core.history_cache.read(claim.room(), place, place).await;
-    page.ok()?.events.first().and_then(at)
+    page.ok()?.at(place).map(|event| event.at)
 }

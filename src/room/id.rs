@@ -1,7 +1,11 @@
 //! The names and numbers of a room, each a type of its own. Parsed once at the edge, then trusted.
 
 use sha2::{Digest, Sha256};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use uuid::Uuid;
 
 /// Why a name was refused.
@@ -289,6 +293,14 @@ impl fmt::Display for Epoch {
 /// Milliseconds since 1970 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Millis(pub u64);
+
+impl Millis {
+    /// Of a time; zero for one before 1970.
+    pub fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or_default())
+    }
+}
 
 /// A fixed fraction of the rooms: 0 to [`Shards::count`] - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

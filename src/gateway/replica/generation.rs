@@ -159,7 +159,9 @@ impl Generation<'_> {
                     is_heard = false;
                     self.found(found)
                 }
-                heard = unconstrained(live.next()), if work.is_none() && !is_late => self.heard(heard),
+                heard = unconstrained(live.next()), if work.is_none() && !is_late => {
+                    self.heard(heard)
+                }
                 () = ready(()), if !is_heard => {
                     is_heard = true; // Nothing more is there now.
                     Ok(())

@@ -45,7 +45,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 use tokio::{time::Instant, try_join};
 use tracing::Instrument;
@@ -103,8 +103,7 @@ async fn read(
 
 /// By this machine's clock.
 fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default())
+    Millis::of(SystemTime::now())
 }
 
 /// The journal over a [`Store`].

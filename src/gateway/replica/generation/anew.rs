@@ -5,7 +5,7 @@
 
 use super::{Ended, Generation};
 use crate::room::{Event, Millis, Seq};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 use tokio::time::Instant;
 
 impl Generation<'_> {
@@ -39,7 +39,7 @@ impl Generation<'_> {
     /// The owner says that nothing was ever written: so it is with a room that was removed, if that
     /// can have been.
     pub(super) fn removed(&self, told: Seq) -> Option<Ended> {
-        (told == Seq::ZERO && self.is_late(now())).then(|| {
+        (told == Seq::ZERO && self.is_late(Millis::of(SystemTime::now()))).then(|| {
             let (room, head) = (&self.replica.room, self.log.reach.head());
             tracing::info!(%room, %head, "the room was removed: who still reads it starts again");
             self.subscribers.begin_anew();
@@ -57,10 +57,4 @@ impl Generation<'_> {
         self.subscribers.begin_anew();
         Some(Ended::Lost)
     }
-}
-
-/// By this machine's clock.
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default())
 }

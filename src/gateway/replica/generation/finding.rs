@@ -57,7 +57,10 @@ async fn read(
         match core.history_cache.page(&replica.room, first, last).await {
             Ok(page) => return found(page),
             Err(error) => {
-                tracing::warn!(room = %replica.room, %first, %error, "missed events cannot be read yet; trying again")
+                tracing::warn!(
+                    room = %replica.room, %first, %error,
+                    "missed events cannot be read yet; trying again"
+                )
             }
         }
         sleep(pauses.next().unwrap_or(GRACE)).await;
@@ -132,9 +135,7 @@ impl Generation<'_> {
             Found::Newest(page) => {
                 self.doubted = false;
                 let newest = self.log.recent.last().map(SharedEvent::event);
-                let stored = newest
-                    .and_then(|event| page.from(event.seq))
-                    .map(|events| events[0].event());
+                let stored = newest.and_then(|event| page.at(event.seq));
                 // What is not there any more proves nothing: an operator may have removed it.
                 if stored.is_some_and(|stored| newest.is_some_and(|seen| !same(seen, stored))) {
                     return Err(self.anew(stored).unwrap_or_else(|| self.contradicted()));
@@ -144,7 +145,7 @@ impl Generation<'_> {
             Found::Disputed(page, place) => {
                 self.disputed = None;
                 let taken = self.log.recent.from(place).and_then(|mut kept| kept.next());
-                let stored = page.from(place).map(|events| events[0].event());
+                let stored = page.at(place);
                 if let Some(ended) = self.anew(stored) {
                     return Err(ended);
                 }
@@ -157,8 +158,7 @@ impl Generation<'_> {
                 }
             }
             Found::Lower(page, place) => {
-                let stored = page.from(place).map(|events| events[0].event());
-                if let Some(ended) = self.anew(stored) {
+                if let Some(ended) = self.anew(page.at(place)) {
                     return Err(ended);
                 }
             }
@@ -259,7 +259,11 @@ impl Generation<'_> {
     }
 
     fn contradicted(&self) -> Ended {
-        tracing::error!(room = %self.replica.room, head = %self.log.reach.head(), "the room has other events than were shown: the bus lost what it had stored; its clients start again");
+        tracing::error!(
+            room = %self.replica.room, head = %self.log.reach.head(),
+            "the room has other events than were shown: the bus lost what it had stored; its \
+             clients start again"
+        );
         Ended::Lost
     }
 }
