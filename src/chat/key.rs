@@ -14,10 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use seal::{Identity, export};
 
-use super::Options;
+use super::{Options, sealed::store};
 use crate::passphrase;
-
-use super::sealed::store;
 
 /// What comes before the secret in a file.
 const SECRET: &str = "ed25519:";
@@ -75,10 +73,7 @@ pub(super) fn of(options: &Options) -> Result<Brought> {
         )
     });
     let (own, passphrase) = open(&path, options.passphrase_file.as_deref())?;
-    let former = former(
-        &path,
-        &passphrase.iter().map(|one| &**one).collect::<Vec<_>>(),
-    )?;
+    let former = former(&path, passphrase.as_deref().as_slice())?;
     Ok(Brought {
         own,
         note: note.or_else(|| former.note()),

@@ -100,7 +100,7 @@ impl Parts {
             let mut remains = state.remains();
             self.journal.save_snapshot(room, claim, &remains).await?;
             // Whoever dies before this leaves a room of which it is known what to remove.
-            for generation in std::mem::take(&mut remains.away.stale) {
+            if let Some(generation) = remains.away.stale.pop() {
                 self.journal.drop_records(room, generation).await?;
                 self.journal.save_snapshot(room, claim, &remains).await?;
             }

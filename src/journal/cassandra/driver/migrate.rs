@@ -84,8 +84,9 @@ pub(super) async fn run(session: &Session, config: &Config) -> Result<Migrated, 
     lock.take().await?;
     let migrated = steps(session, config, &names, &lock).await;
     lock.release().await?;
+    let migrated = migrated?;
     settings::partitions(session, config).await?;
-    migrated
+    Ok(migrated)
 }
 
 async fn steps(
