@@ -94,7 +94,7 @@ pub async fn run(
             }
         };
         let crowd = async {
-            crowd.settle(SETTLE).await;
+            crowd.until_calm(SETTLE).await;
             let (starts, broken) = order::starts(&operator, &record).await;
             (crowd.finish(&starts).await, broken)
         };

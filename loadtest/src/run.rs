@@ -112,6 +112,8 @@ impl Record {
                     .get(id)
                     .is_some_and(|(count, _)| *count >= plan.clients)
             })
+            // Somebody may be found to have left after the last message.
+            && self.history.liveness().is_empty()
     }
 
     fn outcome(self, plan: &Plan) -> Outcome {

@@ -2,7 +2,7 @@
 //! servers meanwhile.
 //!
 //! [`Crowd::gather`] connects them, [`Crowd::begin`] lets them talk at a steady rate,
-//! [`Crowd::settle`] lets everything settle, [`Crowd::finish`] reads the rooms once more from their
+//! [`Crowd::until_calm`] lets everything settle, [`Crowd::finish`] reads the rooms once more from their
 //! beginning, lets half of the clients leave, and judges. What happened when is in [`Outcome`].
 //! What an operator has removed meanwhile is written down in a [`Record`].
 
@@ -222,13 +222,13 @@ impl Crowd {
     }
 
     /// No more messages. What is under way is answered and seen as long as it takes, unless for
-    /// `settle` nothing moves.
-    pub async fn settle(&mut self, settle: Duration) {
+    /// `patience` nothing moves.
+    pub async fn until_calm(&mut self, patience: Duration) {
         self.quiet.send_replace(true);
         self.ended = Instant::now();
         // A backlog on a slow machine is no broken promise; standing still is.
         let mut steps = 0;
-        while !self.until(settle, Notes::is_settled).await {
+        while !self.until(patience, Notes::is_settled).await {
             let before = std::mem::replace(&mut steps, self.look(|notes| notes.steps));
             if before == steps || self.ended.elapsed() > MOST {
                 break;
