@@ -16,8 +16,9 @@ use tokio::time::sleep;
 /// `room::Away`). 7: erasures ([`super::Action::Erase`], `room::Kind::Erased`,
 /// `room::Body::Erased`). 8: rooms that are gone are removed (`journal::Journal::retire`), and in
 /// Cassandra come back by a snapshot alone; what somebody signs of the devices that count names the
-/// room (`seal::List`).
-pub const FORMATS: u32 = 8;
+/// room (`seal::List`). 9: what the next event of a room is to take along is stored beside its
+/// snapshot (`room::Carried`).
+pub const FORMATS: u32 = 9;
 
 /// How often it is looked whether newer forms are stored.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);

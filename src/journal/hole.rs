@@ -99,7 +99,7 @@ impl Opened {
             state.skip_to(Seq(event.seq.0 - 1));
             state.evolve(event);
         }
-        state.skip_to(head);
+        state.end_at(head);
         state
     }
 }

@@ -40,8 +40,8 @@ pub use hole::{Hole, Opened};
 use crate::{
     bus::Commit,
     room::{
-        Epoch, Event, Identity, Incarnation, Key, Millis, Moving, Pin, RoomId, Seq, ShardId, State,
-        UserId,
+        Carried, Epoch, Event, Identity, Incarnation, Key, Millis, Moving, Pin, RoomId, Seq,
+        ShardId, State, UserId,
     },
 };
 use async_trait::async_trait;
@@ -129,6 +129,16 @@ pub trait Journal: Send + Sync + 'static {
     /// Keeps a state of a room, confirmed up to its head (the state's `head`), so that opening need
     /// not replay from the beginning. The newest two are kept.
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error>;
+
+    /// Keeps what the next event of a room is to take along beside its newest snapshot, in the
+    /// place of what was kept so before, and confirmed as that. `false`: it needs a snapshot, since
+    /// the newest one is not of this claim, or it is larger than what fits there.
+    async fn save_carried(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        carried: &Carried,
+    ) -> Result<bool, Error>;
 
     /// The state that the newest snapshot of a room holds, without opening the room.
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error>;

@@ -278,8 +278,9 @@ table! {
         ROOMS_REMOVED: counter "safechat_rooms_removed_total" in "rooms",
             "Rooms that were gone and went with their names";
         SNAPSHOTS: counter "safechat_snapshots_total" in "snapshots"
-            by "outcome" of &["saved", "failed"],
-            "Snapshots of rooms: saved, or failed and taken again later";
+            by "outcome" of &["saved", "beside", "failed"],
+            "Snapshots of rooms: saved, or what the next event takes along beside the last one, or failed \
+             and taken again later";
         NAME_RECORDS: counter "safechat_name_records_total" in "records"
             by "call" of &["read", "written"],
             "Keys of names in records of their own: read for a command, written after a snapshot";

@@ -50,7 +50,7 @@ pub use purge::Purge;
 pub use rejection::{Reason, Rejection};
 pub use retention::{Excess, Kept, Retention};
 pub use sessions::{Session, Sessions};
-pub use state::{Ended, State};
+pub use state::{Carried, Ended, State};
 pub use window::Window;
 
 #[cfg(test)]

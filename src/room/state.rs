@@ -52,6 +52,18 @@ pub struct State {
     pub erasures: Erasures,
     /// Changes since the last event, in order. The next event takes them along.
     pub unjournaled: Vec<Change>,
+    /// What is stored of them for a later head ([`State::carried`]); gone once a replay is there.
+    pub beside: Option<Carried>,
+}
+
+/// What the event behind a head is to take along, stored beside a snapshot of that head or of an
+/// earlier one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Carried {
+    /// The head.
+    pub seq: Seq,
+    /// All changes since that.
+    pub changes: Vec<Change>,
 }
 
 impl Default for State {
@@ -73,6 +85,7 @@ impl Default for State {
             kept: Kept::default(),
             erasures: Erasures::default(),
             unjournaled: Vec::new(),
+            beside: None,
         }
     }
 }
@@ -102,6 +115,9 @@ impl State {
             self.head.next(),
             "the sequence of a room is dense"
         );
+        if let Some(carried) = self.beside.take_if(|carried| carried.seq < event.seq) {
+            self.take_up(carried);
+        }
         let applied = if event.changes.starts_with(&self.unjournaled) {
             self.unjournaled.len()
         } else {
@@ -154,6 +170,28 @@ impl State {
     /// journal, and what they changed is not known.
     pub fn skip_to(&mut self, head: Seq) {
         self.head = self.head.max(head);
+    }
+
+    /// Ends a replay at a place, or where it is already: what is stored for this head applies, also
+    /// if events before it are gone.
+    pub fn end_at(&mut self, head: Seq) {
+        self.skip_to(head);
+        if let Some(carried) = self.beside.take() {
+            self.take_up(carried);
+        }
+    }
+
+    fn take_up(&mut self, carried: Carried) {
+        carried.changes.iter().for_each(|change| self.apply(change));
+        self.unjournaled = carried.changes;
+    }
+
+    /// What the next event is to take along, to be stored beside a snapshot.
+    pub fn carried(&self) -> Carried {
+        Carried {
+            seq: self.head,
+            changes: self.unjournaled.clone(),
+        }
     }
 
     /// Applies a change that waits for the next event to carry it.

@@ -18,7 +18,8 @@ pub struct Config {
     pub max_rooms_per_shard: usize,
     /// How often the floor is stored when it moved (default 1000).
     pub checkpoint_ms: u64,
-    /// Changes that no event carried for this long are stored in a snapshot (default 5000).
+    /// Changes that no event carried for this long are stored in a snapshot, or beside one (default
+    /// 5000).
     pub carry_ms: u64,
     /// How often heads of rooms that changed lately are repeated to gateways (default 2000).
     pub heads_ms: u64,

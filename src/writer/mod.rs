@@ -85,6 +85,9 @@ const RECORDS: u32 = 6;
 /// The forms in which it is known that rooms are removed: a name is noted again.
 const REMOVALS: u32 = 8;
 
+/// The forms in which something may be stored beside a snapshot.
+const BESIDE: u32 = 9;
+
 /// What the message of a commit has besides its events, at most: headers and the epoch.
 const HEADERS: usize = 512;
 
@@ -102,6 +105,11 @@ impl Parts {
     /// Whether every node reads what rooms let go.
     fn may_trim(&self) -> bool {
         self.formats.load(Ordering::Relaxed) >= TRIMS
+    }
+
+    /// Whether every node reads what is stored beside a snapshot.
+    fn may_save_beside(&self) -> bool {
+        self.formats.load(Ordering::Relaxed) >= BESIDE
     }
 
     /// Whether every node knows that rooms are removed.

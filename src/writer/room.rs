@@ -70,6 +70,8 @@ pub(super) struct Room {
     held_back: VecDeque<(Delivery, Ticket)>,
     saving: bool,
     saved: Seq,
+    /// Whether the newest snapshot may be this owner's, so that something can be put beside it.
+    has_own_snapshot: bool,
     /// Since when there are events that no snapshot has.
     unsaved_since: Option<Instant>,
     used: Instant,
@@ -101,6 +103,7 @@ impl Room {
             carrying_since: None,
             held_back: VecDeque::new(),
             saving: false,
+            has_own_snapshot: saved > Seq::ZERO,
             unsaved_since: (state.head > saved).then_some(now),
             saved,
             used: now,
@@ -471,6 +474,7 @@ impl Room {
         now: Instant,
     ) -> Vec<Ticket> {
         self.saving = false;
+        self.has_own_snapshot = seq > Seq::ZERO;
         self.saved = self.saved.max(seq);
         self.past.saved(seq > Seq::ZERO);
         self.names.saved(seq > Seq::ZERO);
@@ -480,11 +484,16 @@ impl Room {
         if seq == self.state.head {
             self.state.saved(carried, self.held_back.is_empty());
         }
-        if !unsaved.is_empty() {
-            self.carrying.extend(unsaved);
+        self.carry(unsaved, now);
+        self.saved_orders()
+    }
+
+    /// Commands whose changes wait for an event.
+    fn carry(&mut self, tickets: Vec<Ticket>, now: Instant) {
+        if !tickets.is_empty() {
+            self.carrying.extend(tickets);
             self.carrying_since.get_or_insert(now);
         }
-        self.saved_orders()
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
     journal::{self, Claim},
     metric,
     room::{
-        Action, Admitted, Epoch, Event, Excess, Incarnation, Kept, Moving, Pin, Policy, Reason,
-        Rejection, RoomId, Seq, ShardId, State, UserId,
+        Action, Admitted, Carried, Epoch, Event, Excess, Incarnation, Kept, Moving, Pin, Policy,
+        Reason, Rejection, RoomId, Seq, ShardId, State, UserId,
     },
     telemetry::trace::hop::{self, Range},
 };
@@ -65,6 +65,12 @@ pub(super) enum Done {
         tickets: Vec<Ticket>,
         /// What newcomers need and nobody keeps yet.
         owed: Vec<Admitted>,
+    },
+    /// What the next event is to take along was saved, or not, which these commands wait for.
+    SavedBeside {
+        room: RoomId,
+        unsaved: Vec<Ticket>,
+        settled: Vec<Ticket>,
     },
     /// The floor was stored, or not.
     Checkpointed {
@@ -252,6 +258,37 @@ impl Work {
                 saved,
                 tickets,
                 owed,
+            }
+        });
+    }
+
+    pub(super) fn save_beside(
+        &mut self,
+        parts: Arc<Parts>,
+        claim: Claim,
+        room: RoomId,
+        carried: Carried,
+        mut tickets: Vec<Ticket>,
+    ) {
+        self.push(async move {
+            let _turn = parts.saving.acquire().await;
+            let result = parts.journal.save_carried(&room, claim, &carried).await;
+            let mut settled = Vec::new();
+            match result {
+                Ok(true) => {
+                    settled = std::mem::take(&mut tickets);
+                    metric::SNAPSHOTS.of("beside").increment(1);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%room, %error, "all of the room is saved later");
+                    metric::SNAPSHOTS.of("failed").increment(1);
+                }
+            }
+            Done::SavedBeside {
+                room,
+                settled,
+                unsaved: tickets,
             }
         });
     }

@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub)] // A test has no reader outside.
 
+mod beside;
 mod bus;
 mod cassandra;
 mod claims;
@@ -89,6 +90,13 @@ macro_rules! trims {
             a_long_past_goes_in_pieces
             a_glance_shows_the_newest_snapshot
             two_snapshots_later_nothing_is_left_of_one
+        );
+        $crate::tests!(beside, $cluster;
+            what_the_next_event_is_to_take_along_is_kept_beside_a_snapshot
+            what_an_event_has_taken_along_is_not_done_again
+            what_a_replaced_owner_keeps_late_counts_for_nothing
+            what_is_lost_of_a_room_takes_nothing_along_that_is_kept
+            a_snapshot_later_nothing_is_left_of_what_was_beside_one
         );
         $crate::tests!(retired, $cluster;
             a_room_that_is_gone_goes_with_its_name

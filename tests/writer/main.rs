@@ -1,6 +1,7 @@
 //! The writer over the memory bus and the memory journal, in virtual time: what is answered, and
 //! what a successor finds.
 
+mod beside;
 mod erase;
 mod on_bus;
 mod past;

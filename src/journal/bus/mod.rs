@@ -29,7 +29,8 @@ use crate::{
     bus::{Bus, Commit, Error as BusError, Position, ShardRecord, Stored},
     metric,
     room::{
-        Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, Shards, State, UserId,
+        Carried, Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, Shards,
+        State, UserId,
     },
 };
 use async_trait::async_trait;
@@ -282,6 +283,16 @@ impl Journal for OnBus {
             self.mark(room, epoch).await;
         }
         Ok(())
+    }
+
+    async fn save_carried(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        carried: &Carried,
+    ) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        snapshot::save_carried(&*self.bus, room, claim.epoch(), carried).await
     }
 
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error> {

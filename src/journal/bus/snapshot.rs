@@ -11,7 +11,7 @@ use crate::{
     bus::{BLOB, Bus, Position, Stored},
     journal::codec,
     proto::journal::v1::SnapshotPart,
-    room::{Epoch, RoomId, Seq, State},
+    room::{Carried, Epoch, RoomId, Seq, State},
 };
 use bytes::BytesMut;
 use prost::Message;
@@ -24,6 +24,10 @@ use std::{
 const SLOTS: u32 = 2;
 /// Where it is noted that a room is written beyond its newest snapshot.
 const MARK: u32 = SLOTS;
+/// Where it is kept what the next event is to take along, beside the newest snapshot.
+const CARRIED: u32 = MARK + 1;
+/// The version of what is kept there.
+const CARRIED_VERSION: u32 = 1;
 /// Bytes of a part beside its content, more than enough.
 const ENVELOPE: usize = 512;
 
@@ -117,7 +121,13 @@ pub(super) async fn newest(
                 version: part.version,
             });
         }
-        return Ok(Some((codec::decode_snapshot(part.payload)?, from)));
+        let age = age(&part);
+        let mut state = codec::decode_snapshot(part.payload)?;
+        let beside = head(bus, room, CARRIED).await?;
+        let beside = beside.filter(|beside| self::age(beside) == age);
+        let beside = beside.map(|beside| codec::decode_carried(beside.payload));
+        state.beside = beside.transpose()?;
+        return Ok(Some((state, from)));
     }
     Ok(None)
 }
@@ -277,10 +287,14 @@ pub(super) async fn save(
                 empty(bus, &name(room, slot, index), &whole).await?;
             }
         }
-        match save_in_parts(bus, room, slot, whole, size).await {
+        match save_in_parts(bus, room, slot, &whole, size).await {
             // The servers take less than is known, or the bucket has a limit of its own.
             Err(Error::TooLarge(_)) if size > SMALLEST => size = (size / 2).max(SMALLEST),
-            saved => return saved,
+            Err(error) => return Err(error),
+            Ok(()) if head(bus, room, CARRIED).await?.is_some() => {
+                return empty(bus, &name(room, CARRIED, 0), &whole).await;
+            }
+            Ok(()) => return Ok(()),
         }
     }
 }
@@ -321,7 +335,37 @@ pub(super) async fn is_kept_below(bus: &dyn Bus, room: &RoomId, place: Seq) -> R
             return Ok(true);
         }
     }
-    Ok(false)
+    let beside = head(bus, room, CARRIED).await?;
+    Ok(beside.is_some_and(|beside| beside.head < place.0))
+}
+
+/// Keeps what the next event is to take along beside the newest snapshot, under the age of that.
+/// Only an owner's own one: nobody else writes beside it, and a successor never reads what a
+/// predecessor keeps beside one that is not the newest any more.
+pub(super) async fn save_carried(
+    bus: &dyn Bus,
+    room: &RoomId,
+    epoch: Epoch,
+    carried: &Carried,
+) -> Result<bool, Error> {
+    let payload = codec::encode_carried(carried);
+    let newest = newest_place(bus, room).await?;
+    let newest = newest.filter(|((of, _), ..)| *of == epoch.0 && payload.len() <= part_bytes(bus));
+    let Some(((epoch, number), ..)) = newest else {
+        return Ok(false);
+    };
+    let beside = SnapshotPart {
+        version: CARRIED_VERSION,
+        epoch,
+        number,
+        head: carried.seq.0,
+        payload,
+        ..SnapshotPart::default()
+    };
+    match put(bus, &name(room, CARRIED, 0), &beside).await {
+        Err(Error::TooLarge(_)) => Ok(false),
+        put => put.map(|()| true),
+    }
 }
 
 /// Stores a snapshot in a slot, so many bytes of it in each part.
@@ -329,7 +373,7 @@ async fn save_in_parts(
     bus: &dyn Bus,
     room: &RoomId,
     slot: u32,
-    whole: SnapshotPart,
+    whole: &SnapshotPart,
     size: usize,
 ) -> Result<(), Error> {
     let content = &whole.payload;

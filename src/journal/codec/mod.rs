@@ -16,7 +16,10 @@ pub use change::{Bad, decode_command_id, decode_retention, encode_command_id, en
 pub use event::{Mapping, decode_event, encode_event, schema};
 pub use record::{Record, decode_record, encode_record};
 pub use size::{size_of_changes, size_of_event};
-pub use snapshot::{decode_snapshot, encode_snapshot, reads_snapshot, snapshot_version};
+pub use snapshot::{
+    decode_carried, decode_snapshot, encode_carried, encode_snapshot, reads_snapshot,
+    snapshot_version,
+};
 
 use super::Error;
 use crate::{bus::Commit, proto::journal::v1, room::Epoch};

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     proto::journal::v1::{self, change, snapshot},
     room::{
-        Attempt, Away, Ended, Erasure, Erasures, Group, Holder, Kept, MessageKey, Millis, Policy,
-        Purge, Sent, Seq, Session, SessionId, State, Turn,
+        Attempt, Away, Carried, Ended, Erasure, Erasures, Group, Holder, Kept, MessageKey, Millis,
+        Policy, Purge, Sent, Seq, Session, SessionId, State, Turn,
     },
 };
 use bytes::Bytes;
@@ -36,6 +36,26 @@ pub fn snapshot_version(state: &State) -> u32 {
 /// Whether this version reads stored states of a version.
 pub fn reads_snapshot(version: u32) -> bool {
     (1..=4).contains(&version)
+}
+
+/// The stored form of what the next event is to take along: a `v1::Snapshot` of nothing else.
+pub fn encode_carried(carried: &Carried) -> Bytes {
+    let stored = v1::Snapshot {
+        head: carried.seq.0,
+        carried: carried.changes.iter().map(encode_change).collect(),
+        ..v1::Snapshot::default()
+    };
+    stored.encode_to_vec().into()
+}
+
+/// What [`encode_carried`] stored.
+pub fn decode_carried(bytes: Bytes) -> Result<Carried, Error> {
+    let damaged = |bad: Bad| Error::Damaged(format!("what is stored beside a snapshot: {bad}"));
+    let stored = v1::Snapshot::decode(bytes).map_err(|error| damaged(error.into()))?;
+    let seq = number("event", stored.head).map_err(damaged)?;
+    let changes = decode_changes(stored.carried).map_err(damaged)?;
+    let seq = Seq(seq);
+    Ok(Carried { seq, changes })
 }
 
 /// The stored form of a state (`v1::Snapshot`).

@@ -195,7 +195,7 @@ impl Incoming for JournalRoom {
 
     async fn state(&mut self) -> Result<State, Error> {
         let mut state = std::mem::take(&mut self.state);
-        state.skip_to(self.events.last);
+        state.end_at(self.events.last);
         let Pages { journal, room, .. } = &self.events;
         Ok(whole(&**journal, room, state).await?)
     }

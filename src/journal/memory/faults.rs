@@ -19,6 +19,7 @@ pub enum Op {
     Snapshots,
     Snapshot,
     PutSnapshot,
+    PutCarried,
     DropSnapshot,
     Pins,
     PutPin,

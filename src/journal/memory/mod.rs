@@ -9,7 +9,9 @@ pub use faults::{Fate, Faults, NoFaults, Op, Outcome};
 use super::{
     Error,
     codec::Record,
-    readback::{Copied, Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store},
+    readback::{
+        Copied, Fence, Partitions, ReadBack, Reading, Row, SnapshotKey, Store, StoredSnapshot,
+    },
 };
 use crate::room::{Epoch, Millis, RoomId, Seq, ShardId, Shards, UserId};
 use async_trait::async_trait;
@@ -41,7 +43,7 @@ struct Content {
     noted: u64,
     /// Below which places rows were removed.
     trimmed: BTreeMap<RoomId, Seq>,
-    snapshots: BTreeMap<(RoomId, SnapshotKey), (u32, Bytes)>,
+    snapshots: BTreeMap<(RoomId, SnapshotKey), Saved>,
     pins: BTreeMap<(RoomId, Seq, UserId), Record>,
     /// Generations whose records are forgotten, also those that come later.
     dropped: BTreeSet<(RoomId, Seq)>,
@@ -50,6 +52,15 @@ struct Content {
     unsynced: Unsynced,
     /// Until when it does not answer.
     down: Option<Instant>,
+}
+
+/// A snapshot.
+#[derive(Clone)]
+struct Saved {
+    version: u32,
+    content: Bytes,
+    /// What was put beside it last, with its number.
+    carried: Option<(u64, Bytes)>,
 }
 
 /// What is known of the copies of a room.
@@ -384,11 +395,14 @@ impl Store for Connection {
         &self,
         room: &RoomId,
         key: SnapshotKey,
-    ) -> Result<Option<(u32, Bytes)>, Error> {
-        self.read(Op::Snapshot, |content| {
-            content.snapshots.get(&(room.clone(), key)).cloned()
-        })
-        .await
+    ) -> Result<Option<StoredSnapshot>, Error> {
+        let found = |content: &mut Content| content.snapshots.get(&(room.clone(), key)).cloned();
+        let found = self.read(Op::Snapshot, found).await?;
+        Ok(found.map(|saved| StoredSnapshot {
+            version: saved.version,
+            content: saved.content,
+            carried: saved.carried.map(|(_, content)| content),
+        }))
     }
 
     async fn put_snapshot(
@@ -400,7 +414,31 @@ impl Store for Connection {
     ) -> Result<(), Error> {
         let room = room.clone();
         self.write(Op::PutSnapshot, move |all| {
-            all.snapshots.insert((room, key), (version, content));
+            let saved = Saved {
+                version,
+                content,
+                carried: None,
+            };
+            all.snapshots.insert((room, key), saved);
+        })
+        .await
+    }
+
+    async fn put_carried(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        number: u64,
+        content: Bytes,
+    ) -> Result<(), Error> {
+        let room = room.clone();
+        self.write(Op::PutCarried, move |all| {
+            let Some(saved) = all.snapshots.get_mut(&(room, key)) else {
+                return;
+            };
+            if saved.carried.as_ref().is_none_or(|(of, _)| *of < number) {
+                saved.carried = Some((number, content));
+            }
         })
         .await
     }

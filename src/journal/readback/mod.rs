@@ -27,14 +27,15 @@ mod trim;
 
 use open::Found;
 pub use rule::Row;
-pub use store::{Copied, Fence, Partitions, Reading, SnapshotKey, Store};
+pub use store::{Copied, Fence, Partitions, Reading, SnapshotKey, Store, StoredSnapshot};
 
 use super::{Claim, Error, Journal, Limits, Opened, coalesce::CoalesceBy, codec, rooms::Rooms};
 use crate::{
     bus::Commit,
     metric,
     room::{
-        Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, Shards, State, UserId,
+        Carried, Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, Shards,
+        State, UserId,
     },
     telemetry::trace::hop,
 };
@@ -353,6 +354,16 @@ impl<S: Store> Journal for ReadBack<S> {
     async fn save_snapshot(&self, room: &RoomId, claim: Claim, state: &State) -> Result<(), Error> {
         claim.covers(self.shards, room)?;
         snapshot::save(&self.store, room, claim.epoch(), &self.snapshots, state).await
+    }
+
+    async fn save_carried(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        carried: &Carried,
+    ) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        snapshot::save_carried(&self.store, room, claim.epoch(), &self.snapshots, carried).await
     }
 
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, Error> {

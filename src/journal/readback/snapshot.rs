@@ -1,9 +1,9 @@
 //! Saving and finding snapshots.
 
-use super::{Error, SnapshotKey, Store};
+use super::{Error, SnapshotKey, Store, StoredSnapshot};
 use crate::{
     journal::codec,
-    room::{Epoch, RoomId, State},
+    room::{Carried, Epoch, RoomId, State},
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,6 +41,28 @@ pub(super) async fn save(
     Ok(())
 }
 
+/// The most that is put beside a snapshot, in bytes.
+const BESIDE: usize = 64 * 1024;
+
+/// Puts what the next event is to take along beside the newest snapshot. Only an owner's own one:
+/// nobody else writes there, so what arrives late takes nothing of a successor.
+pub(super) async fn save_carried(
+    store: &impl Store,
+    room: &RoomId,
+    epoch: Epoch,
+    counter: &AtomicU64,
+    carried: &Carried,
+) -> Result<bool, Error> {
+    let content = codec::encode_carried(carried);
+    let newest = store.snapshots(room, 1).await?.into_iter().next();
+    let Some(key) = newest.filter(|key| key.epoch == epoch && content.len() <= BESIDE) else {
+        return Ok(false);
+    };
+    let number = counter.fetch_add(1, Ordering::Relaxed);
+    store.put_carried(room, key, number, content).await?;
+    Ok(true)
+}
+
 /// The newest snapshot. An older one is no substitute for one that cannot be read: it lacks changes
 /// whose commands are gone from the bus.
 pub(super) async fn newest(
@@ -52,10 +74,12 @@ pub(super) async fn newest(
             return Ok(None);
         };
         match store.snapshot(room, key).await? {
-            Some((version, content)) if codec::reads_snapshot(version) => {
-                return codec::decode_snapshot(content).map(|state| Some((key, state)));
+            Some(stored) if codec::reads_snapshot(stored.version) => {
+                let mut state = codec::decode_snapshot(stored.content)?;
+                state.beside = stored.carried.map(codec::decode_carried).transpose()?;
+                return Ok(Some((key, state)));
             }
-            Some((version, _)) => {
+            Some(StoredSnapshot { version, .. }) => {
                 return Err(Error::Unsupported {
                     seq: key.seq,
                     name: "snapshot".into(),

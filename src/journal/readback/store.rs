@@ -74,6 +74,17 @@ pub struct Copied {
     pub below: Seq,
 }
 
+/// A snapshot as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSnapshot {
+    /// Of its content.
+    pub version: u32,
+    /// Its content.
+    pub content: Bytes,
+    /// What was put beside it last.
+    pub carried: Option<Bytes>,
+}
+
 /// A database: rows by room, place and epoch, and a fence per shard. Every call has a deadline
 /// inside.
 ///
@@ -131,12 +142,12 @@ pub trait Store: Send + Sync + 'static {
     /// The newest snapshots of a room, newest first: at most `limit` (> 0).
     async fn snapshots(&self, room: &RoomId, limit: usize) -> Result<Vec<SnapshotKey>, Error>;
 
-    /// A snapshot's version and content; `None`: it is not there (any more).
+    /// A snapshot; `None`: it is not there (any more).
     async fn snapshot(
         &self,
         room: &RoomId,
         key: SnapshotKey,
-    ) -> Result<Option<(u32, Bytes)>, Error>;
+    ) -> Result<Option<StoredSnapshot>, Error>;
 
     /// Stores a snapshot. It is among [`Store::snapshots`] only when it is complete.
     async fn put_snapshot(
@@ -144,6 +155,16 @@ pub trait Store: Send + Sync + 'static {
         room: &RoomId,
         key: SnapshotKey,
         version: u32,
+        content: Bytes,
+    ) -> Result<(), Error>;
+
+    /// Stores something beside a snapshot, which goes with it. Of several the one of the greatest
+    /// `number` stays, whichever comes last.
+    async fn put_carried(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        number: u64,
         content: Bytes,
     ) -> Result<(), Error>;
 

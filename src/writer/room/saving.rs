@@ -3,13 +3,21 @@
 
 use super::{Room, names::Bounds};
 use crate::{
-    journal::Limits,
-    room::{Admitted, Policy, Reason, Reentry, Rejection, Seq, State},
+    journal::{Limits, codec::size_of_changes},
+    room::{Admitted, Carried, Policy, Reason, Reentry, Rejection, Seq, State},
+    writer::floor::Ticket,
 };
+use tokio::time::Instant;
 
 /// So many records of a snapshot (members, sessions, keys of everybody who ever came, messages of
 /// the dedupe window ...) cost about as much as it does to replay an event instead.
 const RECORDS_PER_EVENT: u64 = 8;
+
+/// What changes cost that are saved alone: as much as so many records of a snapshot.
+const RECORDS_PER_CHANGE: usize = 16;
+
+/// Bytes of changes that are saved alone, at most. The next event takes them along, in one message.
+const BESIDE: usize = 16 * 1024;
 
 /// When a group may be asked for again that is just being changed, in milliseconds.
 const CHANGING_RETRY_MS: u64 = 500;
@@ -26,6 +34,34 @@ impl Room {
             || (self.state.policy != Policy::Open && self.saved == Seq::ZERO)
             || (self.has_to_forget() && self.lets_go())
             || self.names.is_unsaved()
+    }
+
+    /// Whether it costs much less to save what the next event is to take along alone than all of the
+    /// room.
+    pub(in crate::writer) fn saves_beside(&self) -> bool {
+        let changes = &self.state.unjournaled;
+        self.has_own_snapshot
+            && changes.len() * RECORDS_PER_CHANGE <= self.state.records()
+            && size_of_changes(changes) <= BESIDE
+    }
+
+    /// What the next event is to take along, and the commands that are settled by saving it. Of a
+    /// quiet room, as [`Room::save`].
+    pub(in crate::writer) fn save_beside(&mut self) -> (Carried, Vec<Ticket>) {
+        assert!(
+            self.is_quiet(),
+            "what is saved belongs to a journaled event"
+        );
+        self.saving = true;
+        self.carrying_since = None;
+        (self.state.carried(), std::mem::take(&mut self.carrying))
+    }
+
+    /// It was saved, or is not with these commands: then all of the room is, later.
+    pub(in crate::writer) fn saved_beside(&mut self, unsaved: Vec<Ticket>, now: Instant) {
+        self.saving = false;
+        self.has_own_snapshot &= unsaved.is_empty();
+        self.carry(unsaved, now);
     }
 
     /// Whether an operator had something purged, or erased that is there still.

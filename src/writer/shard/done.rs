@@ -95,6 +95,17 @@ impl Shard {
                     self.decide_held_back(&name, now);
                 }
             }
+            Done::SavedBeside {
+                room: name,
+                settled,
+                unsaved,
+            } => {
+                settled
+                    .into_iter()
+                    .for_each(|ticket| self.floor.settle(ticket));
+                self.with_open(&name, |room| room.saved_beside(unsaved, now));
+                self.decide_held_back(&name, now);
+            }
             Done::Checkpointed {
                 lease,
                 floor,

@@ -171,8 +171,10 @@ impl Shard {
             // What is tried again later is not left to the sweep, which comes by in hours.
             let idle = idle && !room.has_orders();
             let waits = room.is_holding_back() || room.lets_go() || owes || room.has_let_names_go();
-            if waits || room.carries_since(now, carry) || unsaved {
-                save.push(name.clone());
+            let carries = room.carries_since(now, carry);
+            if waits || carries || unsaved {
+                let beside = !waits && !unsaved && room.saves_beside();
+                save.push((name.clone(), beside && self.parts.may_save_beside()));
             } else if room.is_letting_go() {
                 // Soon.
             } else if idle || room.is_empty() {
@@ -184,13 +186,18 @@ impl Shard {
         }
         let names = self.parts.names();
         save.sort_unstable(); // so that a simulation repeats exactly
-        for name in save {
+        for (name, beside) in save {
             let Some(Slot::Open(room)) = self.rooms.get_mut(&name) else {
                 continue;
             };
-            let (state, tickets) = room.save(names);
-            self.work
-                .save(self.parts.clone(), self.claim, name, state, tickets);
+            let (parts, claim) = (self.parts.clone(), self.claim);
+            if beside {
+                let (carried, tickets) = room.save_beside();
+                self.work.save_beside(parts, claim, name, carried, tickets);
+            } else {
+                let (state, tickets) = room.save(names);
+                self.work.save(parts, claim, name, state, tickets);
+            }
         }
         unused.sort();
         let excess = excess.saturating_sub(gone.len());

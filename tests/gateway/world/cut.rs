@@ -4,7 +4,10 @@ use super::World;
 use safe_chat::{
     bus::Commit,
     journal::{self, Claim, Journal, Opened, memory},
-    room::{Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, State, UserId},
+    room::{
+        Carried, Epoch, Event, Incarnation, Millis, Moving, Pin, RoomId, Seq, ShardId, State,
+        UserId,
+    },
 };
 use std::sync::{
     Arc,
@@ -94,6 +97,14 @@ impl Journal for Cut {
         state: &State,
     ) -> Result<(), journal::Error> {
         self.journal.save_snapshot(room, claim, state).await
+    }
+    async fn save_carried(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        carried: &Carried,
+    ) -> Result<bool, journal::Error> {
+        self.journal.save_carried(room, claim, carried).await
     }
     async fn glance(&self, room: &RoomId) -> Result<Option<State>, journal::Error> {
         self.journal.glance(room).await

@@ -2,13 +2,19 @@
 
 use super::store::{Tables, all, number};
 use crate::{
-    journal::{Error, readback::SnapshotKey},
+    journal::{
+        Error,
+        readback::{SnapshotKey, StoredSnapshot},
+    },
     room::{Epoch, RoomId, Seq},
 };
 use bytes::{Bytes, BytesMut};
 
 /// Bytes in a chunk: well below what Cassandra warns about in a cell.
 const CHUNK: usize = 64 * 1024;
+
+/// The chunk that is what was put beside a snapshot: before all others.
+const CARRIED: i32 = -1;
 
 type Key<'a> = (&'a str, i64, i64, i64);
 
@@ -45,7 +51,7 @@ impl Tables {
         &self,
         room: &RoomId,
         key: SnapshotKey,
-    ) -> Result<Option<(u32, Bytes)>, Error> {
+    ) -> Result<Option<StoredSnapshot>, Error> {
         let found = self
             .select(&self.statements.snapshot, bound(room, key))
             .await?;
@@ -55,18 +61,37 @@ impl Tables {
         let found = self
             .select(&self.statements.chunks, bound(room, key))
             .await?;
-        let chunks = all::<(Vec<u8>,)>(&found)?;
+        let mut chunks = all::<(i32, Vec<u8>)>(&found)?;
+        let carried = chunks.extract_if(.., |(chunk, _)| *chunk == CARRIED);
+        let carried = carried.last().map(|(_, content)| content.into());
         // Fewer: it is being dropped.
         if chunks.len() != count as usize {
             return Ok(None);
         }
         let content = chunks
             .iter()
-            .fold(BytesMut::new(), |mut content, (chunk,)| {
+            .fold(BytesMut::new(), |mut content, (_, chunk)| {
                 content.extend_from_slice(chunk);
                 content
             });
-        Ok(Some((version as u32, content.freeze())))
+        Ok(Some(StoredSnapshot {
+            version: version as u32,
+            content: content.freeze(),
+            carried,
+        }))
+    }
+
+    /// The number is the time of writing, so that the greatest one stays, whoever is late.
+    pub(super) async fn write_carried(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        nth: u64,
+        content: Bytes,
+    ) -> Result<(), Error> {
+        let (name, seq, epoch, n) = bound(room, key);
+        let values = (name, seq, epoch, n, CARRIED, content, number(nth));
+        self.execute(&self.statements.put_carried, values).await
     }
 
     pub(super) async fn write_snapshot(

@@ -54,6 +54,7 @@ pub(super) struct Statements {
     pub(super) drop_snapshot: PreparedStatement,
     pub(super) chunks: PreparedStatement,
     pub(super) put_chunk: PreparedStatement,
+    pub(super) put_carried: PreparedStatement,
     pub(super) drop_chunks: PreparedStatement,
 }
 
@@ -225,12 +226,17 @@ impl Statements {
             .await?,
             drop_snapshot: prepare(&format!("DELETE FROM {{ks}}.snapshots WHERE {key}")).await?,
             chunks: prepare(&format!(
-                "SELECT content FROM {{ks}}.snapshot_chunks WHERE {key}"
+                "SELECT chunk, content FROM {{ks}}.snapshot_chunks WHERE {key}"
             ))
             .await?,
             put_chunk: prepare(
                 "INSERT INTO {ks}.snapshot_chunks (room, seq, epoch, number, chunk, content) \
                  VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .await?,
+            put_carried: prepare(
+                "INSERT INTO {ks}.snapshot_chunks (room, seq, epoch, number, chunk, content) \
+                 VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
             )
             .await?,
             drop_chunks: prepare(&format!("DELETE FROM {{ks}}.snapshot_chunks WHERE {key}"))

@@ -13,7 +13,7 @@ use crate::{
     journal::{
         Error,
         codec::Record,
-        readback::{Copied, Fence, Partitions, Reading, Row, SnapshotKey, Store},
+        readback::{Copied, Fence, Partitions, Reading, Row, SnapshotKey, Store, StoredSnapshot},
     },
     metric,
     proto::journal::v1::{Change, StoredEvent},
@@ -393,8 +393,18 @@ impl Store for Tables {
         &self,
         room: &RoomId,
         key: SnapshotKey,
-    ) -> Result<Option<(u32, Bytes)>, Error> {
+    ) -> Result<Option<StoredSnapshot>, Error> {
         self.read_snapshot(room, key).await
+    }
+
+    async fn put_carried(
+        &self,
+        room: &RoomId,
+        key: SnapshotKey,
+        number: u64,
+        content: Bytes,
+    ) -> Result<(), Error> {
+        self.write_carried(room, key, number, content).await
     }
 
     async fn put_snapshot(
