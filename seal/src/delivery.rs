@@ -7,6 +7,7 @@
 
 mod snapshot;
 
+use crate::crypto::Crypto;
 use crate::device::{Certificate, List, Name};
 use crate::direct;
 use crate::entry::Entry;
@@ -23,7 +24,7 @@ use openmls::prelude::{
     tls_codec::Serialize as _,
 };
 use openmls::treesync::LeafNodeSource;
-use openmls_rust_crypto::{MemoryStorage, RustCrypto};
+use openmls_rust_crypto::MemoryStorage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -40,7 +41,7 @@ pub struct Proven {
 pub struct Delivery {
     room: Name,
     policy: JoinPolicy,
-    crypto: RustCrypto,
+    crypto: Crypto,
     storage: MemoryStorage,
     group: PublicGroup,
     group_info: Vec<u8>,
@@ -96,7 +97,7 @@ impl Delivery {
     /// The group is not one of this room with its maker alone in it.
     pub fn found(room: Name, founding: &Founding, by: &Proven, now: u64) -> Result<Self, Refusal> {
         founding.check_size()?;
-        let (crypto, storage) = (RustCrypto::default(), MemoryStorage::default());
+        let (crypto, storage) = (Crypto::default(), MemoryStorage::default());
         let info = read_group_info(&founding.group_info, &crypto)?;
         let policy = mls::join_policy_of(info.group_id().as_slice(), &room)?;
         let is_bare = info.group_context().extensions().iter().next().is_none();
@@ -562,7 +563,7 @@ pub(crate) fn is_of(device: &Certificate, by: &Proven) -> bool {
     device.user == by.user && device.identity == by.identity
 }
 
-fn read_group_info(bytes: &[u8], crypto: &RustCrypto) -> Result<VerifiableGroupInfo, Refusal> {
+fn read_group_info(bytes: &[u8], crypto: &Crypto) -> Result<VerifiableGroupInfo, Refusal> {
     match read(bytes)? {
         MlsMessageBodyIn::GroupInfo(info) if info.ciphersuite() == mls::SUITE => {
             check_group_info(&info, crypto)?;

@@ -26,6 +26,8 @@ pub mod content;
 #[cfg(feature = "mls")]
 pub mod conversation;
 #[cfg(feature = "mls")]
+mod crypto;
+#[cfg(feature = "mls")]
 pub mod delivery;
 pub mod device;
 #[cfg(feature = "mls")]

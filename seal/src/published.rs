@@ -1,10 +1,10 @@
 //! A key package as whoever keeps it for others sees it: outside of any room.
 
+use crate::crypto::Crypto;
 use crate::delivery::{Proven, is_of};
 use crate::device::Certificate;
 use crate::mls;
 use crate::rules::{MARGIN, MOST_KEY_PACKAGE, Refusal, check_key_package};
-use openmls_rust_crypto::RustCrypto;
 
 /// A key package that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Published {
         if bytes.len() > MOST_KEY_PACKAGE {
             return Err(Refusal::TooLarge);
         }
-        let crypto = RustCrypto::default();
+        let crypto = Crypto::default();
         let package = mls::read_key_package(bytes, &crypto)?;
         let certificate = check_key_package(&package, Some(now), &crypto)?;
         if !is_of(&certificate, by) {

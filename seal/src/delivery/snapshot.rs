@@ -2,13 +2,14 @@
 
 use super::Delivery;
 use crate::codec::{Malformed, Reader, long_parts};
+use crate::crypto::Crypto;
 use crate::device::Name;
 use crate::entry::Entry;
 use crate::lists::Lists;
 use crate::mls;
 use crate::rules::Refusal;
 use openmls::prelude::PublicGroup;
-use openmls_rust_crypto::{MemoryStorage, RustCrypto};
+use openmls_rust_crypto::MemoryStorage;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The form of snapshots.
@@ -92,7 +93,7 @@ impl Delivery {
         Ok(Self {
             policy: mls::join_policy_of(group_id.as_slice(), &room)?,
             room,
-            crypto: RustCrypto::default(),
+            crypto: Crypto::default(),
             storage,
             group,
             group_info,

@@ -3,11 +3,11 @@
 
 use super::room::Room;
 use super::{Error, Holder, Member, Person, Step};
+use crate::crypto::Crypto;
 use crate::device::{Certificate, Name, Unsigned};
 use crate::identity::{Identity, Public};
 use crate::mls;
 use crate::rules::{JoinPolicy, check_key_package};
-use openmls_rust_crypto::RustCrypto;
 use std::collections::BTreeSet;
 
 /// A device of one's own in a room.
@@ -192,7 +192,7 @@ pub(crate) fn check_whose(packages: &[Vec<u8>], people: &[Person]) -> Result<(),
 
 /// The device that made a key package.
 pub(crate) fn certificate_of(package: &[u8]) -> Result<Certificate, Error> {
-    let crypto = RustCrypto::default();
+    let crypto = Crypto::default();
     let package = mls::read_key_package(package, &crypto)?;
     Ok(check_key_package(&package, None, &crypto)?)
 }

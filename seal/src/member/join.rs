@@ -4,6 +4,7 @@
 use super::room::{Room, Status, bundle_of};
 use super::share::Taken;
 use super::{Error, Holder, How, Member, Shown};
+use crate::crypto::Provider;
 use crate::device::Name;
 use crate::direct;
 use crate::member::Step;
@@ -12,7 +13,6 @@ use crate::rules::{MOST_GROUP_INFO, MOST_WELCOME, Refusal, check_group_info, che
 use openmls::prelude::{
     LeafNodeParameters, MlsGroup, MlsMessageBodyIn, OpenMlsProvider as _, StagedWelcome,
 };
-use openmls_rust_crypto::OpenMlsRustCrypto;
 use std::collections::BTreeSet;
 
 /// What the user was asked, and agreed to, before a device comes back to a room.
@@ -168,7 +168,7 @@ impl Member {
             .map(|candidate| {
                 let frame = candidate.outstanding(name);
                 let lost = || {
-                    let mut room = Room::with(OpenMlsRustCrypto::default(), None, Status::Lost);
+                    let mut room = Room::with(Provider::default(), None, Status::Lost);
                     room.is_behind = false;
                     room
                 };
@@ -192,7 +192,7 @@ impl Member {
         let MlsMessageBodyIn::GroupInfo(info) = mls::read(group_info)? else {
             return Err(Refusal::Malformed.into());
         };
-        let provider = OpenMlsRustCrypto::default();
+        let provider = Provider::default();
         check_group_info(&info, provider.crypto())?;
         let failed = |_| Error::Refused(Refusal::Invalid("the group info"));
         let leaf = LeafNodeParameters::builder().with_capabilities(mls::capabilities());

@@ -1,11 +1,11 @@
 //! Key packages that were published, and their private halves: until they are used, or too old.
 
 use super::Error;
+use crate::crypto::Provider;
 use crate::device::{Certificate, DeviceKey};
 use crate::mls::{self, SUITE};
 use crate::shelf::Entries;
 use openmls::prelude::{KeyPackage, KeyPackageRef, MlsMessageOut, OpenMlsProvider as _};
-use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::storage::StorageProvider as _;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ const INDEX: &[u8] = b"";
 /// Private halves of published key packages.
 #[derive(Default)]
 pub(super) struct Packages {
-    provider: OpenMlsRustCrypto,
+    provider: Provider,
     made: Vec<Made>,
 }
 
@@ -85,7 +85,7 @@ impl Packages {
     }
 
     /// Forgets those that a welcome has used up in a copy of these.
-    pub(super) fn used_in(&mut self, copy: &OpenMlsRustCrypto) {
+    pub(super) fn used_in(&mut self, copy: &Provider) {
         let is_there = |made: &Made| {
             let found = copy
                 .storage()
@@ -105,8 +105,8 @@ impl Packages {
     }
 
     /// Where a welcome finds the private half that it was made for.
-    pub(super) fn copy(&self) -> OpenMlsRustCrypto {
-        let copy = OpenMlsRustCrypto::default();
+    pub(super) fn copy(&self) -> Provider {
+        let copy = Provider::default();
         put(&copy, values(&self.provider));
         copy
     }
@@ -126,14 +126,14 @@ impl Packages {
             Some((_, index)) => serde_json::from_slice(index).ok()?,
             None => Vec::new(),
         };
-        let provider = OpenMlsRustCrypto::default();
+        let provider = Provider::default();
         put(&provider, values);
         Some(Self { provider, made })
     }
 }
 
 /// All that OpenMLS has stored.
-pub(super) fn values(provider: &OpenMlsRustCrypto) -> Entries {
+pub(super) fn values(provider: &Provider) -> Entries {
     let values = provider
         .storage()
         .values
@@ -145,7 +145,7 @@ pub(super) fn values(provider: &OpenMlsRustCrypto) -> Entries {
         .collect()
 }
 
-pub(super) fn put(provider: &OpenMlsRustCrypto, values: Entries) {
+pub(super) fn put(provider: &Provider, values: Entries) {
     let mut stored = provider
         .storage()
         .values

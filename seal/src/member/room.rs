@@ -5,6 +5,7 @@ use super::share::Taken;
 use super::{Error, Frame, Holder, Shown};
 use crate::codec::short_parts;
 use crate::content::Inside;
+use crate::crypto::Provider;
 use crate::device::{Certificate, DeviceKey, Name};
 use crate::direct;
 use crate::identity::Public;
@@ -19,7 +20,6 @@ use openmls::prelude::{
     CommitMessageBundle, GroupId, HashType, LeafNodeIndex, MlsGroup, MlsMessageOut,
     OpenMlsCrypto as _, OpenMlsProvider as _, tls_codec::Serialize as _,
 };
-use openmls_rust_crypto::OpenMlsRustCrypto;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,7 +108,7 @@ struct Record {
 
 /// A room.
 pub(super) struct Room {
-    pub(super) provider: OpenMlsRustCrypto,
+    pub(super) provider: Provider,
     pub(super) group: Option<MlsGroup>,
     pub(super) status: Status,
     pub(super) members: BTreeMap<u32, Certificate>,
@@ -139,11 +139,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn with(
-        provider: OpenMlsRustCrypto,
-        group: Option<MlsGroup>,
-        status: Status,
-    ) -> Self {
+    pub(super) fn with(provider: Provider, group: Option<MlsGroup>, status: Status) -> Self {
         Self {
             provider,
             group,
@@ -185,7 +181,7 @@ impl Room {
             .max_past_epochs(crate::rules::EPOCHS_BACK as usize)
             .sender_ratchet_configuration(*mls::join_config().sender_ratchet_configuration())
             .build();
-        let provider = OpenMlsRustCrypto::default();
+        let provider = Provider::default();
         let id = GroupId::from_slice(&mls::group_id(room, policy, random));
         let credential = mls::credential(certificate);
         let group = MlsGroup::new_with_group_id(&provider, key, &config, id, credential);
@@ -487,7 +483,7 @@ impl Room {
     /// Drops the group with all its secrets, but not who was in it.
     pub(super) fn drop_group(&mut self, status: Status) {
         self.group = None;
-        self.provider = OpenMlsRustCrypto::default();
+        self.provider = Provider::default();
         self.members.clear();
         self.leaving.clear();
         (self.outgoing, self.intent, self.rejoin) = (None, None, None);
@@ -531,7 +527,7 @@ impl Room {
             .into_iter()
             .partition(|(key, _)| key.as_slice() == RECORD);
         let record: Record = serde_json::from_slice(&record.first()?.1).ok()?;
-        let provider = OpenMlsRustCrypto::default();
+        let provider = Provider::default();
         put(&provider, values);
         let group = match record.group.is_empty() {
             true => None,
