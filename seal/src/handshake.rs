@@ -1,7 +1,7 @@
 //! What changes the group of a room, as one value: the content of a message that every member reads
 //! in its place, and the writer before it is placed.
 
-use crate::codec::{Reader, long_parts};
+use crate::codec::{Malformed, Reader, long_parts};
 use crate::device::Name;
 use crate::lists::MOST_LIST;
 use crate::member::{Event, Frame};
@@ -42,10 +42,7 @@ impl Handshake {
     /// As it is sent and kept: the form, the kind, then its parts.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, parts) = match self {
-            Self::Founding(founding) => {
-                let parts = long_parts(&[&founding.group_info, &founding.tree]);
-                (FOUNDING, parts)
-            }
+            Self::Founding(founding) => (FOUNDING, founding.encode()),
             Self::Bundle(bundle) => (BUNDLE, bundle.encode()),
             Self::Leave(proposal) => (LEAVE, long_parts(&[proposal])),
             Self::Devices(list) => (DEVICES, long_parts(&[list])),
@@ -68,10 +65,7 @@ impl Handshake {
             return Err(Refusal::Malformed);
         }
         let handshake = match kind {
-            FOUNDING => Self::Founding(Founding {
-                group_info: reader.long()?.to_vec(),
-                tree: reader.long()?.to_vec(),
-            }),
+            FOUNDING => Self::Founding(Founding::read(&mut reader)?),
             BUNDLE => return Ok(Self::Bundle(Bundle::decode(reader.0)?)),
             LEAVE => Self::Leave(reader.long()?.to_vec()),
             DEVICES => Self::Devices(reader.long()?.to_vec()),
@@ -128,6 +122,19 @@ impl Handshake {
             Self::Leave(proposal) => Event::Leave(proposal),
             Self::Devices(list) => Event::Devices(list),
             Self::Report(_) => return None,
+        })
+    }
+}
+
+impl Founding {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        long_parts(&[&self.group_info, &self.tree])
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            group_info: reader.long()?.to_vec(),
+            tree: reader.long()?.to_vec(),
         })
     }
 }

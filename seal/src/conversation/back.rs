@@ -1,8 +1,9 @@
 //! How a device comes back that has missed something.
 
 use super::answers::STALE;
-use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, READ_AGAIN_AFTER, Reading};
+use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, Reading};
 use super::{Conversation, Effect, Show, vain};
+use crate::member::Frame;
 
 impl Conversation {
     /// Events are gone that were not read: what this device knows of the group is of no use. Nor is
@@ -10,15 +11,19 @@ impl Conversation {
     pub fn missed(&mut self, now: u64) -> Vec<Effect> {
         self.now = now;
         let mut effects = Vec::new();
-        // Without a group nothing is missed.
-        if let Ok(step) = self.member.give_up(&self.room) {
-            self.take(step, None, &mut effects);
-        }
+        self.lose_group(&mut effects);
         if let (Reading::Until(head), None) = (self.reading, self.since()) {
             self.seq = self.seq.max(head);
             self.reading = Reading::Live;
         }
         self.go_on(effects)
+    }
+
+    pub(super) fn lose_group(&mut self, effects: &mut Vec<Effect>) {
+        // Without a group nothing is missed.
+        if let Ok(step) = self.member.give_up(&self.room) {
+            self.take(step, None, effects);
+        }
     }
 
     /// Nothing of the group is at this place, so it counts as read: a session that goes on from
@@ -33,22 +38,11 @@ impl Conversation {
         }
     }
 
-    /// A change before this place was not heard. It may be there when the room is read again, from
-    /// where the known epoch began; a server that hides it is asked each minute.
-    pub(super) fn read_again(&mut self, seq: u64, effects: &mut Vec<Effect>) {
+    /// A change before this place was not heard.
+    pub(super) fn remember_gap(&mut self, seq: u64) {
         if self.gaps.len() < MOST_GAPS {
             self.gaps.push(seq);
         }
-        let behind = match self.changed_at {
-            0 => self.read_up_to(),
-            at => Some(at),
-        };
-        let Some(behind) = behind.filter(|_| self.now >= self.again_at) else {
-            return;
-        };
-        (self.again_behind, self.again_at) = (Some(behind), self.now + READ_AGAIN_AFTER);
-        self.reading = Reading::Until(self.seq);
-        effects.push(Effect::Resume(behind));
     }
 
     /// Whether the event at this place could not be taken before.
@@ -70,6 +64,9 @@ impl Conversation {
         if self.entering == Entering::Sent {
             self.failed = vain::TOO_LATE;
             return;
+        }
+        if matches!(frame, Frame::Change { .. }) {
+            self.member.lacks_change(&self.room);
         }
         self.changes_at = self.now + CHANGE_AFTER;
         effects.push(Effect::Show(Show::Refused {

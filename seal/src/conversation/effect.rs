@@ -121,8 +121,8 @@ pub enum Waits {
     Word,
     /// A change of the group is on its way.
     Change,
-    /// The service refuses its keys as too old, and shows no newer ones.
-    Keys,
+    /// The group has changed, and the service does not show how.
+    Hidden,
 }
 
 /// What a user is asked before a device comes (back).

@@ -26,7 +26,10 @@ impl Conversation {
                     if self.seq > seq {
                         self.reading = Reading::Until(self.seq);
                         effects.push(Effect::Resume(seq));
+                    } else if self.seq < seq {
+                        self.reading = Reading::Until(seq);
                     }
+                    self.hidden.heard_at = now;
                     return self.go_on(effects);
                 }
                 Err(Error::Invited(by)) => {

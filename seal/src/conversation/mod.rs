@@ -13,6 +13,7 @@ mod answers;
 mod back;
 mod effect;
 mod enter;
+mod hidden;
 mod intents;
 mod said;
 mod state;
@@ -24,6 +25,7 @@ use crate::handshake::Handshake;
 use crate::member::{Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show, Waits, odd};
+use hidden::Hidden;
 use state::{Entering, Placed, Reading, Sent, TIDY_AFTER, Tries, Unplaced};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -56,15 +58,14 @@ pub struct Conversation {
     waiting: VecDeque<Vec<u8>>,
     /// So many of them, the first ones, were sent before, and have to be encrypted anew.
     returned: usize,
-    /// Messages of this epoch were refused as too old: until then none is sent, unless there is a
-    /// newer one.
-    held: Option<(u64, u64)>,
-    stale: Tries,
+    hidden: Hidden,
     /// Changes of its own that the service says are in the room.
     placed: Vec<Placed>,
     /// Ways in that came to nothing, and why the last one did.
     tries: Tries,
     failed: &'static str,
+    /// Since when it is in the group without a break.
+    in_since: Option<u64>,
     /// It was in the group since it was begun.
     was_in: bool,
     /// Places of messages that came while it was out, and how many more there were.
@@ -81,8 +82,6 @@ pub struct Conversation {
     knock_at: Option<u64>,
     /// When it changes something by itself again, after a change was refused.
     changes_at: u64,
-    /// The place of the change that made the epoch which it knows; 0: it was before a restart.
-    changed_at: u64,
     /// Places that could not be taken, for something before them was missing.
     gaps: Vec<u64>,
     /// Behind which place the room is read again, and when that may be done again.
@@ -112,11 +111,11 @@ impl Conversation {
             numbers: 0,
             waiting: VecDeque::new(),
             returned: 0,
-            held: None,
-            stale: Tries::default(),
+            hidden: Hidden::default(),
             placed: Vec::new(),
             tries: Tries::default(),
             failed: vain::LOST_AGAIN,
+            in_since: None,
             was_in: false,
             unread: Vec::new(),
             unread_more: 0,
@@ -126,7 +125,6 @@ impl Conversation {
             found_at: None,
             knock_at: None,
             changes_at: 0,
-            changed_at: 0,
             gaps: Vec::new(),
             again_behind: None,
             again_at: 0,
@@ -136,7 +134,12 @@ impl Conversation {
 
     /// Behind which place the room is to be read; `None`: from now on.
     pub fn since(&self) -> Option<u64> {
-        self.again_behind.or(self.read_up_to())
+        let lacking = || match self.member.is_lacking(&self.room) {
+            true => self.known_up_to(),
+            false => None,
+        };
+        let since = self.again_behind.or_else(lacking);
+        since.or_else(|| self.read_up_to())
     }
 
     fn read_up_to(&self) -> Option<u64> {
@@ -186,7 +189,7 @@ impl Conversation {
         Some(match (self.reading, self.entering) {
             (Reading::Away, _) => Waits::Connection,
             (Reading::Until(_), _) => Waits::Reading,
-            (Reading::Live, _) if is_in && self.is_held() => Waits::Keys,
+            (Reading::Live, _) if is_in && self.member.is_lacking(&self.room) => Waits::Hidden,
             (Reading::Live, _) if is_in => Waits::Change,
             (Reading::Live, _) if self.is_asking() => Waits::Word,
             (Reading::Live, Entering::Waiting) => Waits::Outside,
@@ -197,14 +200,22 @@ impl Conversation {
     /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
     pub fn connected(&mut self, head: u64, now: u64) -> Vec<Effect> {
         self.now = now;
+        // What was hidden may be there now.
+        if self.member.is_lacking(&self.room) {
+            self.again_behind = self.since();
+        }
         self.reading = match head > self.since().unwrap_or(head) {
             true => Reading::Until(head),
             false => Reading::Live,
         };
+        self.hidden.begin(now);
         self.seq = match self.reading {
             Reading::Live => self.seq.max(head),
             _ => self.seq,
         };
+        if self.reading == Reading::Live {
+            self.again_behind = None;
+        }
         // After a restart: what was on its way.
         let mut effects = Vec::new();
         if self.sent.is_empty()
@@ -233,6 +244,7 @@ impl Conversation {
     pub fn event(&mut self, seq: u64, content: Option<&Outgoing>, now: u64) -> Vec<Effect> {
         self.now = now;
         self.seq = self.seq.max(seq);
+        self.hidden.heard_at = now;
         let mut effects = Vec::new();
         let was_missed = self.forget_gap(seq);
         let is_read_again = self.again_behind.is_some();
@@ -261,7 +273,8 @@ impl Conversation {
             Err(refusal) => return effects.push(Effect::Show(Show::Odd(refusal.into()))),
         };
         // What is read again may have the change that was missing.
-        let is_missing = matches!(handshake, Handshake::Bundle(_)) && seq > self.changed_at;
+        let is_missing =
+            matches!(handshake, Handshake::Bundle(_)) && seq > self.member.changed_at(&self.room);
         if !is_new && !is_missing {
             return;
         }
@@ -286,7 +299,8 @@ impl Conversation {
             // The server has left something out, or what it has never was in the room.
             Err(error) => {
                 if error == Error::Gap {
-                    self.read_again(seq, effects);
+                    self.remember_gap(seq);
+                    self.read_again(effects);
                 }
                 effects.push(Effect::Show(Show::Odd(error)));
             }
@@ -312,6 +326,8 @@ impl Conversation {
         if let Some(Ok(step)) = self.member.expire(now) {
             self.take(step, None, &mut effects);
         }
+        self.forget_tries();
+        self.look_for_hidden(&mut effects);
         if self.reading != Reading::Live {
             return effects;
         }
@@ -335,7 +351,7 @@ impl Conversation {
             true => self.leaving_since.or(Some(now)),
             false => None,
         };
-        let due = if now < self.changes_at {
+        let due = if now < self.changes_at || self.member.is_lacking(&self.room) {
             None
         } else if self.leaving_since.is_some_and(is_overdue) {
             self.leaving_since = None;
@@ -377,6 +393,7 @@ impl Conversation {
         if self.member.is_in(&self.room) {
             (self.asked, self.agreed, self.knock_at) = (None, None, None);
             self.was_in = true;
+            self.in_since.get_or_insert(self.now);
         }
         self.entering = match self.entering {
             Entering::Sent if !self.member.is_in(&self.room) => Entering::Sent,
@@ -386,7 +403,7 @@ impl Conversation {
         if self.member.outstanding_in(&self.room).is_some() {
             return effects;
         }
-        while let Some(inside) = self.next_waiting() {
+        while let Some(inside) = self.waiting.pop_front() {
             match self.member.send_inside(&self.room, &inside) {
                 Ok((number, step)) => {
                     self.returned = self.returned.saturating_sub(1);
@@ -399,8 +416,8 @@ impl Conversation {
                     self.unplaced.insert(number, unplaced);
                     self.take(step, None, &mut effects);
                 }
-                // A change is on its way; it goes when that is decided.
-                Err(Error::Busy | Error::Behind | Error::NotIn) => {
+                // A change is on its way, or hidden; it goes when that is decided, or seen.
+                Err(Error::Busy | Error::Behind | Error::Lacking | Error::NotIn) => {
                     self.waiting.push_front(inside);
                     break;
                 }
@@ -456,7 +473,6 @@ impl Conversation {
                 }
                 return;
             }
-            Shown::Changed { .. } => self.changed_at = seq.unwrap_or(self.changed_at),
             Shown::Leaving {
                 is_ours_to_remove, ..
             } => {
@@ -484,7 +500,7 @@ impl Conversation {
     /// The group is gone for this device, and the changes that it had on their way. Its messages
     /// may be in the room: their answers say it.
     fn start_again(&mut self, effects: &mut Vec<Effect>) {
-        self.failed = vain::LOST_AGAIN;
+        (self.failed, self.in_since) = (vain::LOST_AGAIN, None);
         self.try_again(effects);
         self.sent.retain(|_, sent| matches!(sent, Sent::Message(_)));
         self.placed.clear();

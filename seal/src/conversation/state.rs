@@ -16,8 +16,6 @@ pub(super) const OVERTAKEN_AFTER: u64 = 3;
 /// Seconds for which a device changes nothing by itself after a change was refused.
 pub(super) const CHANGE_AFTER: u64 = 600;
 
-/// Seconds until the room is read again for a change that the server has left out.
-pub(super) const READ_AGAIN_AFTER: u64 = 60;
 /// Places that could not be taken, of which it remembers.
 pub(super) const MOST_GAPS: usize = 1000;
 
@@ -28,6 +26,8 @@ const AT_ONCE: u32 = 10;
 const MOST_PAUSE: u64 = 60;
 /// Seconds without one after which they are forgotten.
 const FORGOTTEN_AFTER: u64 = 300;
+/// Seconds in the group after which they are forgotten.
+pub(super) const IS_IN_AFTER: u64 = 30;
 /// Tries after which somebody is told: those before take some seconds, in which a node may hear
 /// what another one has.
 const TOLD_FROM: u32 = AT_ONCE + 3;

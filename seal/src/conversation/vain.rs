@@ -21,9 +21,6 @@ const NOT_SHOWN: &str = "the service says each time that this device came into t
 /// The group is lost as soon as the device is in.
 pub(super) const LOST_AGAIN: &str =
     "the service shows each time what this device's group cannot have, so that it is out again";
-/// Messages are refused as of keys that are too old.
-const OLD_KEYS: &str = "the service refuses what you say as encrypted with keys that are too old, \
-                        and shows no change of the group that made new ones";
 
 impl Conversation {
     /// The way in came to nothing: another one is begun at once, unless there were many.
@@ -39,34 +36,15 @@ impl Conversation {
         }
     }
 
-    /// A message was refused, for its keys are too old: it is encrypted anew, at once only if the
-    /// device has newer ones by now.
-    pub(super) fn put_back(&mut self, inside: Vec<u8>, epoch: u64, effects: &mut Vec<Effect>) {
+    /// A message was refused, for its keys are too old: it is encrypted anew when the device has
+    /// newer ones.
+    pub(super) fn put_back(&mut self, inside: Vec<u8>, epoch: u64) {
         let at = self.returned.min(self.waiting.len());
         self.waiting.insert(at, inside);
         self.returned = at + 1;
-        if self.member.epoch(&self.room) == Some(epoch) && !self.is_held() {
-            let pause = self.stale.pause(self.now, self.random[0]).max(1);
-            self.held = Some((epoch, self.now + pause));
-            if self.stale.are_many(self.now) {
-                effects.push(Effect::Show(Show::InVain(OLD_KEYS)));
-            }
+        if self.member.epoch(&self.room) == Some(epoch) {
+            self.member.lacks_change(&self.room);
         }
-    }
-
-    /// The next message that can be sent.
-    pub(super) fn next_waiting(&mut self) -> Option<Vec<u8>> {
-        match self.is_held() {
-            true => None,
-            false => self.waiting.pop_front(),
-        }
-    }
-
-    /// Whether messages wait until the group has newer keys, or for their next try.
-    pub(super) fn is_held(&self) -> bool {
-        let epoch = self.member.epoch(&self.room);
-        self.held
-            .is_some_and(|(of, until)| epoch == Some(of) && self.now < until)
     }
 
     /// The service says that a change is at this place; it counts when its event comes.
@@ -136,6 +114,9 @@ impl Conversation {
                 continue;
             }
             self.leaves &= !matches!(one.frame, Frame::Leave { .. });
+            if matches!(one.frame, Frame::Change { .. }) {
+                self.member.lacks_change(&self.room);
+            }
             self.give_up(&one.frame, effects);
             if self.entering == Entering::Sent {
                 self.failed = NOT_SHOWN;

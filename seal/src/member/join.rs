@@ -69,6 +69,7 @@ impl Member {
         if let (Ok(_), Some(seq), Some(known)) = (&joined, seq, self.rooms.get_mut(room)) {
             known.read_up_to = Some(seq);
             known.taken = Taken::from_now(seq);
+            known.known.changed_at = seq;
         }
         self.finish(Some(room), joined.map(|shown| (Vec::new(), shown)))
     }
@@ -116,7 +117,7 @@ impl Member {
         drop(values);
         let mut room = Room::with(provider, Some(group), Status::In);
         check_group(&mut room, name)?;
-        if self.is_from_before(name, &room) {
+        if self.is_from_before(name, &room) || self.lacks_what_was_shown(name, &room) {
             return Err(Error::AnotherGroup);
         }
         if self.has_left(name) {
@@ -153,7 +154,8 @@ impl Member {
         let made = self
             .external_commit(name, group_info, tree, now)
             .and_then(|candidate| {
-                let is_known = self.is_known_group(name, &candidate);
+                let is_known = self.is_known_group(name, &candidate)
+                    && !self.lacks_what_was_shown(name, &candidate);
                 if self.is_from_before(name, &candidate)
                     || !(is_known || agreed == Agreed::AnotherGroup)
                 {
@@ -211,7 +213,7 @@ impl Member {
             .finalize(&provider)
             .map_err(|_| failed(()))?;
         let mut candidate = Room::with(provider, Some(group), Status::In);
-        check_group(&mut candidate, name)?;
+        check_group(&mut candidate, name).map_err(Error::of_members)?;
         candidate.outgoing = Some(bundle_of(bundle)?.encode());
         candidate.joined_in = candidate.epoch().unwrap_or_default();
         candidate.renewed_at = now;
@@ -249,6 +251,15 @@ impl Member {
             })
     }
 
+    /// Whether something was shown of a change that is not in it: of an old state, or a group of the
+    /// server's own.
+    fn lacks_what_was_shown(&self, name: &Name, candidate: &Room) -> bool {
+        let known = self.rooms.get(name).map(|room| &room.known);
+        self.is_known_group(name, candidate)
+            && known.is_some_and(|known| candidate.epoch() <= Some(known.shown))
+            && known.is_some_and(|known| known.shown > 0)
+    }
+
     /// Puts the way back in the place of the room that was lost.
     pub(super) fn adopt(&mut self, name: &Name) -> Vec<Shown> {
         let rejoin = self.rooms.get_mut(name).and_then(|room| room.rejoin.take());
@@ -281,6 +292,7 @@ fn arrived(room: &mut Room, by: Holder, (first, again): (How, How)) -> Vec<Shown
     let known = room.known.clone();
     let (joined, left) = room.since(&known);
     let mut shown = room.remember();
+    room.known.shown = 0;
     if !known.group.is_empty() && known.group != room.known.group {
         shown.push(Shown::OtherGroup);
     }

@@ -145,6 +145,25 @@ impl Member {
         self.rooms.get(room)?.code()
     }
 
+    /// Whether the group is in a later epoch than this device knows, as it was shown or told.
+    pub fn is_lacking(&self, room: &Name) -> bool {
+        self.rooms.get(room).is_some_and(Room::is_lacking)
+    }
+
+    /// The place of the change that made the epoch which this device knows; 0: it is not known.
+    pub fn changed_at(&self, room: &Name) -> u64 {
+        self.rooms.get(room).map_or(0, |room| room.known.changed_at)
+    }
+
+    /// The service says that the group is in a later epoch than this device knows.
+    pub fn lacks_change(&mut self, room: &Name) {
+        if let Some(room) = self.rooms.get_mut(room)
+            && let Some(epoch) = room.epoch()
+        {
+            room.known.shown = room.known.shown.max(epoch + 1);
+        }
+    }
+
     /// Whether this device should renew its keys: after some days, or many messages.
     pub fn is_renewal_due(&self, room: &Name, now: u64) -> bool {
         self.rooms
@@ -330,6 +349,7 @@ impl Member {
         let given_up = match self.rooms.get_mut(room) {
             Some(room) if room.is_in_a_group() => {
                 room.drop_group(Status::Lost);
+                room.read_up_to = None;
                 Ok((
                     Vec::new(),
                     vec![Shown::Lost("events are gone that it has not read")],
@@ -377,7 +397,7 @@ impl Member {
     fn change(&mut self, room: &Name, intent: Intent, now: u64) -> Result<Step, Error> {
         let key = self.key.clone();
         let changed = self
-            .ready(room)
+            .current(room)
             .and_then(|room| room.change(&key, intent, Some(now)));
         let frames = changed.and_then(|bundle| {
             let bundle = bundle.ok_or(Error::NoChange)?;
@@ -398,6 +418,15 @@ impl Member {
             (Status::In, true) => Err(Error::Behind),
             (Status::Leaving | Status::Founding, _) => Err(Error::Busy),
             (Status::Lost | Status::Out, _) => Err(Error::NotIn),
+        }
+    }
+
+    /// The room, if the device can act in it and knows of no change that it has not seen.
+    fn current(&mut self, room: &Name) -> Result<&mut Room, Error> {
+        let room = self.ready(room)?;
+        match room.is_lacking() {
+            true => Err(Error::Lacking),
+            false => Ok(room),
         }
     }
 
@@ -430,10 +459,12 @@ impl Member {
         let packages = Packages::load(self.area(&[PACKAGES]));
         self.packages = packages.expect("what was written can be read");
         let Some(name) = room else { return };
-        let is_behind = self.rooms.get(name).is_some_and(|room| room.is_behind);
+        let before = self.rooms.get(name);
+        let is_behind = before.is_some_and(|room| room.is_behind);
+        let shown = before.map_or(0, |room| room.known.shown);
         match self.load(name) {
             Some(mut room) => {
-                room.is_behind = is_behind;
+                (room.is_behind, room.known.shown) = (is_behind, shown);
                 self.rooms.insert(name.clone(), room);
             }
             None => drop(self.rooms.remove(name)),

@@ -35,10 +35,17 @@ impl Member {
     /// As [`Member::receive`].
     pub fn receive_at(&mut self, room: &Name, seq: u64, event: Event<'_>) -> Result<Step, Error> {
         let was_there = self.rooms.get(room).is_some_and(Room::is_there);
+        let epoch = self.epoch(room);
         let done = self.take(room, event, Some(seq));
         let comes = |known: &&mut Room| done.is_ok() && !was_there && known.is_there();
         if let Some(known) = self.rooms.get_mut(room).filter(comes) {
             known.taken = Taken::from_now(seq);
+            known.known.changed_at = seq;
+        }
+        if let Some(known) = self.rooms.get_mut(room)
+            && known.epoch() != epoch
+        {
+            known.known.changed_at = seq;
         }
         let is_concerned = |known: &&mut Room| known.group.is_some() || known.rejoin.is_some();
         if let (Ok(_), Some(known)) = (&done, self.rooms.get_mut(room).filter(is_concerned)) {
@@ -148,7 +155,7 @@ impl Room {
         }
         match message.epoch().as_u64() {
             of if of < epoch => return Ok(Done::default()),
-            of if of > epoch => return Err(Error::Gap),
+            of if of > epoch => return Err(self.is_shown(of)),
             _ => {}
         }
         let before = self.leaving.clone();
@@ -314,6 +321,12 @@ impl Room {
         }
     }
 
+    /// Something is of a later epoch than that which the device knows.
+    fn is_shown(&mut self, epoch: u64) -> Error {
+        self.known.shown = self.known.shown.max(epoch);
+        Error::Gap
+    }
+
     /// The group went on where this device cannot follow.
     fn lose(&mut self, name: &Name, epoch: u64, why: &'static str) -> Done {
         self.drop_group(Status::Lost);
@@ -340,7 +353,7 @@ impl Room {
             return unreadable("it is of another group");
         }
         if epoch > current {
-            return Err(Error::Gap);
+            return Err(self.is_shown(epoch));
         }
         if epoch < self.joined_in {
             return unreadable("it is from before this device came");

@@ -3,7 +3,7 @@
 use super::packages::{put, values};
 use super::share::Taken;
 use super::{Error, Frame, Holder, Shown};
-use crate::codec::short_parts;
+use crate::codec::{Reader, short_parts};
 use crate::content::Inside;
 use crate::crypto::Provider;
 use crate::device::{Certificate, DeviceKey, Name};
@@ -72,6 +72,13 @@ pub(super) struct Known {
     /// The group, and the last epoch of it.
     pub(super) group: Vec<u8>,
     pub(super) epoch: u64,
+    /// The latest epoch that something was shown or told of; stored with the next step, before
+    /// which a restart would be shown the same again.
+    #[serde(default)]
+    pub(super) shown: u64,
+    /// The place of the change that made the epoch which it knows; 0: it is not known.
+    #[serde(default)]
+    pub(super) changed_at: u64,
     /// Who was in: user, device, identity.
     pub(super) devices: BTreeSet<(String, String, String)>,
     /// Whose name was whose.
@@ -195,7 +202,7 @@ impl Room {
             tree: tree.map_err(|_| failed())?,
         };
         let mut made = Self::with(provider, Some(group), Status::Founding);
-        made.outgoing = Some(encode_founding(&founding));
+        made.outgoing = Some(founding.encode());
         made.renewed_at = now;
         made.learn_members()?;
         Ok(made)
@@ -215,6 +222,9 @@ impl Room {
         let Some(group) = &self.group else {
             return Vec::new();
         };
+        if self.known.group != group.group_id().as_slice() {
+            self.known.shown = 0;
+        }
         self.known.group = group.group_id().to_vec();
         self.known.epoch = group.epoch().as_u64();
         self.known.devices = self.members.values().map(names_of).collect();
@@ -272,6 +282,10 @@ impl Room {
         self.status == Status::In && (self.sent_since_renewal >= messages || is_old)
     }
 
+    pub(super) fn is_lacking(&self) -> bool {
+        self.epoch().is_some_and(|epoch| epoch < self.known.shown)
+    }
+
     /// Devices that asked to leave.
     pub(super) fn leaving(&self) -> Vec<Removal> {
         let leaving = self
@@ -309,7 +323,7 @@ impl Room {
         let (outgoing, room) = (self.outgoing.as_ref()?, name.clone());
         match self.status {
             Status::Founding => {
-                let founding = decode_founding(outgoing)?;
+                let founding = Founding::read(&mut Reader(outgoing)).ok()?;
                 Some(Frame::Found { room, founding })
             }
             Status::Leaving => Some(Frame::Leave {
@@ -430,7 +444,7 @@ impl Room {
             return Ok(None);
         }
         // What the writer would refuse is not even made.
-        check_members(&after)?;
+        check_members(&after).map_err(Error::of_members)?;
         let id = group.group_id().as_slice();
         let room = mls::room_of(id)?;
         let policy = mls::join_policy_of(id, &room)?;
@@ -581,16 +595,4 @@ fn bytes_of(message: MlsMessageOut) -> Result<Vec<u8>, Error> {
     message
         .to_bytes()
         .map_err(|_| Error::Mls("writing a message"))
-}
-
-fn encode_founding(founding: &Founding) -> Vec<u8> {
-    crate::codec::long_parts(&[&founding.group_info, &founding.tree])
-}
-
-fn decode_founding(bytes: &[u8]) -> Option<Founding> {
-    let mut reader = crate::codec::Reader(bytes);
-    Some(Founding {
-        group_info: reader.long().ok()?.to_vec(),
-        tree: reader.long().ok()?.to_vec(),
-    })
 }

@@ -119,7 +119,7 @@ impl Member {
     pub fn send_inside(&mut self, room: &Name, inside: &[u8]) -> Result<(u64, Step), Error> {
         let key = self.key.clone();
         let mut number = 0;
-        let sent = self.ready(room).and_then(|room| room.send(&key, inside));
+        let sent = self.current(room).and_then(|room| room.send(&key, inside));
         let frames = sent.map(|(n, bytes)| {
             number = n;
             let room = room.clone();

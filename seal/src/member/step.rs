@@ -281,6 +281,12 @@ pub enum Error {
     /// Whose devices count, nobody else says.
     #[error("it is a device of somebody else")]
     OtherPerson,
+    /// A name in the group is that of another key.
+    #[error(
+        "devices with another key are in the group under that name, as they are when somebody \
+         changed the key: who is in has to remove them before the new ones come in"
+    )]
+    OtherKey,
     /// The service gave a key package of somebody else.
     #[error(
         "the service gave a key package of another key or name than was asked for: nobody was added"
@@ -302,6 +308,12 @@ pub enum Error {
          come, ask the others by another way what they see"
     )]
     Gap,
+    /// The group has changed, as the service says or shows, and this device has not seen how.
+    #[error(
+        "the service does not show a change of the group that there is: until it does, this device \
+         changes and encrypts nothing, for it could be for somebody who was removed"
+    )]
+    Lacking,
     /// The server or another client sent what no room accepts.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -314,11 +326,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why those who would be in cannot be so.
+    pub(super) fn of_members(why: Refusal) -> Self {
+        match why {
+            Refusal::OtherIdentity => Self::OtherKey,
+            why => why.into(),
+        }
+    }
+
     /// Whether it comes from within a step, and not before anything was done.
     pub(super) fn may_have_changed_something(&self) -> bool {
         matches!(
             self,
-            Self::Refused(_) | Self::Mls(_) | Self::Shelf(_) | Self::Invited(_)
+            Self::Refused(_) | Self::OtherKey | Self::Mls(_) | Self::Shelf(_) | Self::Invited(_)
         )
     }
 }

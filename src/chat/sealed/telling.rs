@@ -117,12 +117,12 @@ pub(super) fn waits(waits: Waits, text: &str) -> String {
         Waits::Outside => "until this device is in the group of this room: see above",
         Waits::Word => "until you say yes to what is asked above, by /agree",
         Waits::Change => "until a change of the group is in the room",
-        Waits::Keys => "until the service takes what this device encrypts: see above",
+        Waits::Hidden => "until the service shows a change of the group that it has",
     };
     format!("waiting to be sent, {until}: {}", shortened(text))
 }
 
 /// Whether somebody has to do something about it, or it may be for long.
 pub(super) fn is_long(waits: Waits) -> bool {
-    matches!(waits, Waits::Outside | Waits::Word | Waits::Keys)
+    matches!(waits, Waits::Outside | Waits::Word | Waits::Hidden)
 }
