@@ -77,7 +77,7 @@ fn nobody_else_becomes_harry_in_a_room_that_harry_is_in() {
     };
     let package = server.claim(&impostor.user, &impostor.device);
     let refused = clients[1].add(&[package]).unwrap_err();
-    assert_eq!(refused, Error::Refused(Refusal::OtherIdentity));
+    assert_eq!(refused, Error::OtherKey);
 }
 
 #[test]
@@ -92,8 +92,7 @@ fn nobody_else_becomes_harry_in_an_open_room() {
         Agreed::Nothing,
         now(),
     );
-    let refusal = Error::Refused(Refusal::OtherIdentity);
-    assert_eq!(step.map(drop), Err(refusal));
+    assert_eq!(step.map(drop), Err(Error::OtherKey));
     let bundle = raw_external_commit(&impostor, &group_info, &tree, false);
     assert_eq!(
         refused(&server, &bundle, &impostor.proven()),

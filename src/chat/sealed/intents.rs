@@ -162,6 +162,7 @@ impl Sealed {
                 vec![Task::Note(words::not_asked(&claim.user, &person))]
             }
             Err(member::Error::NoChange) => vec![Task::Note(self.are_in(&claim))],
+            Err(member::Error::OtherKey) => vec![Task::Note(words::other_key(&claim.user))],
             added => self.changed(&command, added)?,
         };
         let is_own = claim.key == self.own;

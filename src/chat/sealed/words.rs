@@ -70,6 +70,10 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
             refused(reason, why),
             shortened(&String::from_utf8_lossy(&content.0))
         ),
+        Show::NotShared { reason } if reason == BAD_CREDENTIAL => format!(
+            "! messages from before were neither shared nor asked for: {}",
+            revoked(own)
+        ),
         Show::NotShared { reason } => format!(
             "! messages from before were neither shared nor asked for, for the room refused that: \
              {}. The same again later",
@@ -319,6 +323,15 @@ pub(super) fn unlisted(user: &str, is_own: bool, devices: &[Name]) -> Option<Str
              that it counts. First {user} has to type, at a device that is in: /allow {first}"
         ),
     })
+}
+
+/// Devices of somebody are in with another key than the one that is to come in.
+pub(super) fn other_key(user: &str) -> String {
+    format!(
+        "! /add {user}: {user} is in the group with another key, as it is when somebody changed it. \
+         If this one is theirs, which they tell you by another way: first /remove {user}, then the \
+         same again"
+    )
 }
 
 /// The service gave key packages of somebody else.
