@@ -45,7 +45,7 @@ impl Conversation {
                 };
                 match reason == STALE || !self.member.is_in(&self.room) {
                     // Its keys were too old, or of a group that is over: it is encrypted anew.
-                    true => self.put_back(message.inside, message.epoch),
+                    true => self.put_back(message.inside, message.epoch, &mut effects),
                     false => effects.push(self.refused(&message.inside, reason)),
                 }
             }

@@ -66,7 +66,7 @@ impl Conversation {
             return;
         }
         if matches!(frame, Frame::Change { .. }) {
-            self.member.lacks_change(&self.room);
+            self.lacks_change(effects);
         }
         self.changes_at = self.now + CHANGE_AFTER;
         effects.push(Effect::Show(Show::Refused {

@@ -36,6 +36,13 @@ impl Hidden {
 }
 
 impl Conversation {
+    /// A change is missing, which a restart does not forget.
+    pub(super) fn lacks_change(&mut self, effects: &mut Vec<Effect>) {
+        if let Ok(step) = self.member.lacks_change(&self.room) {
+            self.take(step, None, effects);
+        }
+    }
+
     /// Asks again for what is hidden, tells of it, and ends the waiting.
     pub(super) fn look_for_hidden(&mut self, effects: &mut Vec<Effect>) {
         let (now, hidden) = (self.now, &mut self.hidden);

@@ -300,6 +300,7 @@ impl Conversation {
             Err(error) => {
                 if error == Error::Gap {
                     self.remember_gap(seq);
+                    self.lacks_change(effects);
                     self.read_again(effects);
                 }
                 effects.push(Effect::Show(Show::Odd(error)));

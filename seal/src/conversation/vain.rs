@@ -38,12 +38,12 @@ impl Conversation {
 
     /// A message was refused, for its keys are too old: it is encrypted anew when the device has
     /// newer ones.
-    pub(super) fn put_back(&mut self, inside: Vec<u8>, epoch: u64) {
+    pub(super) fn put_back(&mut self, inside: Vec<u8>, epoch: u64, effects: &mut Vec<Effect>) {
         let at = self.returned.min(self.waiting.len());
         self.waiting.insert(at, inside);
         self.returned = at + 1;
         if self.member.epoch(&self.room) == Some(epoch) {
-            self.member.lacks_change(&self.room);
+            self.lacks_change(effects);
         }
     }
 
@@ -115,7 +115,7 @@ impl Conversation {
             }
             self.leaves &= !matches!(one.frame, Frame::Leave { .. });
             if matches!(one.frame, Frame::Change { .. }) {
-                self.member.lacks_change(&self.room);
+                self.lacks_change(effects);
             }
             self.give_up(&one.frame, effects);
             if self.entering == Entering::Sent {

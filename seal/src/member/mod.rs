@@ -155,13 +155,17 @@ impl Member {
         self.rooms.get(room).map_or(0, |room| room.known.changed_at)
     }
 
-    /// The service says that the group is in a later epoch than this device knows.
-    pub fn lacks_change(&mut self, room: &Name) {
-        if let Some(room) = self.rooms.get_mut(room)
-            && let Some(epoch) = room.epoch()
+    /// The group is in a later epoch than this device knows, as it was shown or told.
+    ///
+    /// # Errors
+    /// None; without a group nothing is missing.
+    pub fn lacks_change(&mut self, room: &Name) -> Result<Step, Error> {
+        if let Some(known) = self.rooms.get_mut(room)
+            && let Some(epoch) = known.epoch()
         {
-            room.known.shown = room.known.shown.max(epoch + 1);
+            known.known.shown = known.known.shown.max(epoch + 1);
         }
+        self.finish(Some(room), Ok((Vec::new(), Vec::new())))
     }
 
     /// Whether this device should renew its keys: after some days, or many messages.

@@ -72,8 +72,7 @@ pub(super) struct Known {
     /// The group, and the last epoch of it.
     pub(super) group: Vec<u8>,
     pub(super) epoch: u64,
-    /// The latest epoch that something was shown or told of; stored with the next step, before
-    /// which a restart would be shown the same again.
+    /// The latest epoch that something was shown or told of.
     #[serde(default)]
     pub(super) shown: u64,
     /// The place of the change that made the epoch which it knows; 0: it is not known.
