@@ -60,11 +60,20 @@ fn piped(what: &str) -> anyhow::Result<String> {
 /// The first line, which must be the only one.
 fn only_line(what: &str, from: &str, source: impl BufRead) -> anyhow::Result<String> {
     let mut lines = source.take(MOST).lines();
-    let first = lines.next().unwrap_or_else(|| Ok(String::new()));
-    // The text of an error could quote bytes of it.
-    let Ok(first) = first else {
-        bail!("the {what} in {from} cannot be read: is it UTF-8?");
+    let first = match lines.next().unwrap_or_else(|| Ok(String::new())) {
+        Ok(first) => first,
+        // The text of such an error could quote bytes of it.
+        Err(why) if why.kind() == io::ErrorKind::InvalidData => {
+            bail!("the {what} in {from} cannot be read: is it UTF-8?")
+        }
+        Err(why) => {
+            return Err(why).with_context(|| format!("the {what} in {from} cannot be read"));
+        }
     };
+    ensure!(
+        !first.is_empty(),
+        "{from} is empty: its first line must be the {what}"
+    );
     ensure!(
         lines.next().is_none(),
         "{from} has more than one line: it must be the {what} alone"

@@ -204,7 +204,7 @@ fn a_script_is_told_once_which_server_does_not_answer() {
     let rest: Vec<_> = said.map(Result::unwrap).collect();
     let key = home.path().join(".config/safe-chat/key");
     let why = format!(
-        "error: key_mismatch: another key is pinned (the key tried is that in {}; --key-file FILE brings \
+        "error: key_mismatch: the name harry has another key in this room (the key tried is that in {}; --key-file FILE brings \
          another one, --user NAME takes another name)",
         key.display()
     );

@@ -17,7 +17,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::FutureExt;
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// Messages of a client that may be undecided: enough to keep a connection busy, little to hold.
@@ -36,7 +36,7 @@ pub struct Builder {
     key: Option<String>,
     tokens: Option<Tokens>,
     pair: Option<KeyPair>,
-    former: Vec<KeyPair>,
+    former: Former,
     device: Option<Option<String>>,
     since: Option<u64>,
     history: u16,
@@ -54,6 +54,22 @@ pub struct Builder {
     connect_within: Duration,
     answer_within: Option<Duration>,
     deadline: Duration,
+}
+
+/// What opens the key pairs of before.
+#[derive(Clone, Default)]
+pub(crate) struct Former(Option<Arc<dyn Fn() -> Vec<KeyPair> + Send + Sync>>);
+
+impl Former {
+    pub(crate) fn open(&self) -> Vec<KeyPair> {
+        self.0.as_ref().map_or_else(Vec::new, |open| open())
+    }
+}
+
+impl fmt::Debug for Former {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Former")
+    }
 }
 
 /// No client came of it.
@@ -85,7 +101,7 @@ impl Default for Builder {
             key: None,
             tokens: None,
             pair: None,
-            former: Vec::new(),
+            former: Former::default(),
             device: None,
             since: None,
             history: 0,
@@ -176,8 +192,18 @@ impl Builder {
     /// Key pairs that were used before that of [`Self::key_pair`], newest first. Where the name has
     /// another key still, they are tried one after the other: the one whose key it is signs that the
     /// new one takes its place, which all in the room see.
-    pub fn former_key_pairs(mut self, pairs: impl IntoIterator<Item = KeyPair>) -> Self {
-        self.former = pairs.into_iter().collect();
+    pub fn former_key_pairs(self, pairs: impl IntoIterator<Item = KeyPair>) -> Self {
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        self.former_key_pairs_from(move || pairs.clone())
+    }
+
+    /// The same, of key pairs that are asked for when the name has another key, and not before: to
+    /// open one may take its time. There is no connection while it does.
+    pub fn former_key_pairs_from(
+        mut self,
+        pairs: impl Fn() -> Vec<KeyPair> + Send + Sync + 'static,
+    ) -> Self {
+        self.former = Former(Some(Arc::new(pairs)));
         self
     }
 
@@ -336,7 +362,7 @@ impl Builder {
         let pair = self.pair.filter(|pair| pair.public() == key);
         let former = match pair {
             Some(_) => self.former,
-            None => Vec::new(),
+            None => Former::default(),
         };
         let dial = Dial {
             device: self.device.unwrap_or_else(|| Some(new_device())),

@@ -3,7 +3,7 @@
 
 use crate::{
     address::Gateway,
-    builder::new_device,
+    builder::{Former, new_device},
     client::{Client, Command, Handle, Link as LinkStatus, Status, Waiting},
     close::Lost,
     codec::Codec,
@@ -21,6 +21,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
+    vec,
 };
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -63,8 +64,8 @@ enum Turn {
 pub(crate) struct Driver {
     gateways: Vec<Gateway>,
     dial: Dial,
-    /// Keys of before, newest first, and which of them is tried next.
-    former: (Vec<KeyPair>, usize),
+    /// Keys of before, newest first, and those that are tried next.
+    former: (Former, Option<vec::IntoIter<KeyPair>>),
     tokens: Option<Tokens>,
     /// A new token for the session that is open.
     renewing: Option<BoxFuture<'static, Result<Token, String>>>,
@@ -85,7 +86,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn start(
         gateways: Vec<Gateway>,
-        (dial, former, tokens): (Dial, Vec<KeyPair>, Option<Tokens>),
+        (dial, former, tokens): (Dial, Former, Option<Tokens>),
         session: Session,
         schedule: Schedule,
         codec: Codec,
@@ -114,7 +115,7 @@ impl Driver {
         let driver = Self {
             gateways,
             dial,
-            former: (former, 0),
+            former: (former, None),
             tokens,
             renewing: None,
             session,
@@ -235,7 +236,7 @@ impl Driver {
                     }
                     self.status.send_modify(|status| status.was_welcome = true);
                     // The name has the key of now.
-                    (self.dial.former, self.former.1) = (None, 0);
+                    (self.dial.former, self.former.1) = (None, None);
                 }
                 if matches!(frame, ServerFrame::Expiring { .. }) {
                     let tokens = self.tokens.as_ref().filter(|tokens| tokens.renew());
@@ -365,13 +366,14 @@ impl Driver {
         if !is_other_key {
             return false;
         }
-        let (former, next) = &mut self.former;
-        self.dial.former = former.get(*next).cloned();
-        *next = match self.dial.former {
-            Some(_) => *next + 1,
-            None => 0,
-        };
-        self.dial.former.is_some()
+        let (former, untried) = &mut self.former;
+        let next = untried.get_or_insert_with(|| former.open().into_iter());
+        self.dial.former = next.next();
+        let is_one = self.dial.former.is_some();
+        if !is_one {
+            *untried = None;
+        }
+        is_one
     }
 
     async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), End> {

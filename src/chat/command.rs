@@ -97,15 +97,15 @@ pub(super) fn parse(line: &str) -> Command {
         "help" | "h" | "?" => Command::Help,
         "history" => history(rest.trim_end()),
         "add" => add(rest.trim_end()),
-        "remove" => named("/remove", rest.trim_end(), Command::Remove),
+        "remove" => named("/remove NAME", rest.trim_end(), Command::Remove),
         "leave" | "agree" | "forget" if !rest.trim().is_empty() => {
             Command::Unclear(format!("/{word} takes nothing behind it"))
         }
         "leave" => Command::Leave,
         "forget" => Command::Forget,
-        "revoke" => named("/revoke", rest.trim_end(), Command::Revoke),
-        "allow" => named("/allow", rest.trim_end(), Command::Allow),
-        "dm" => named("/dm", rest.trim_end(), Command::Direct),
+        "revoke" => named("/revoke DEVICE", rest.trim_end(), Command::Revoke),
+        "allow" => named("/allow DEVICE", rest.trim_end(), Command::Allow),
+        "dm" => named("/dm NAME", rest.trim_end(), Command::Direct),
         "share" => share(rest.trim_end()),
         "ask" => counted("/ask", rest.trim_end(), Command::Ask),
         "back" => Command::Back,
@@ -129,7 +129,7 @@ fn add(rest: &str) -> Command {
     match rest.split_once(char::is_whitespace) {
         Some((name, key)) if !key.trim().is_empty() => {
             let key = key.trim().to_owned();
-            named("/add", name, |user| Command::Add { user, key })
+            named("/add NAME KEY", name, |user| Command::Add { user, key })
         }
         _ => Command::Unclear("/add NAME KEY".into()),
     }
@@ -155,8 +155,11 @@ fn counted(what: &str, rest: &str, command: impl FnOnce(u8) -> Command) -> Comma
     }
 }
 
-fn named(what: &str, name: &str, command: impl FnOnce(String) -> Command) -> Command {
+/// `usage`: the command, and what it takes.
+fn named(usage: &str, name: &str, command: impl FnOnce(String) -> Command) -> Command {
+    let what = usage.split_whitespace().next().unwrap_or_default();
     match super::name(name) {
+        _ if name.is_empty() => Command::Unclear(usage.into()),
         Ok(name) => command(name),
         Err(why) => Command::Unclear(format!("{what}: the name {why}")),
     }
@@ -234,6 +237,19 @@ mod tests {
             "{sealed}"
         );
         assert!(!(open + &sealed).contains('{'));
+    }
+
+    #[test]
+    fn a_command_that_lacks_a_name_says_what_it_takes() {
+        for usage in [
+            "/remove NAME",
+            "/revoke DEVICE",
+            "/allow DEVICE",
+            "/dm NAME",
+        ] {
+            let (typed, _) = usage.split_once(' ').unwrap();
+            assert_eq!(parse(typed), Command::Unclear(usage.into()));
+        }
     }
 
     #[test]

@@ -3,24 +3,27 @@
 //! before has a key without a secret, which can only be claimed. A key that another one took the
 //! place of stays beside it, to sign that where its name still has it.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+mod before;
 
-use anyhow::{Context, Result, anyhow, bail};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use seal::{Identity, export};
 
 use super::{Options, sealed::store};
 use crate::passphrase;
+pub(super) use before::Before;
+pub(crate) use before::former;
+use before::{former_file, former_files};
 
 /// What comes before the secret in a file.
 const SECRET: &str = "ed25519:";
-/// Keys of before that are tried: each costs an attempt to join.
-const FORMER: usize = 8;
 
 /// What a person brings to a name.
 pub(crate) enum Own {
@@ -36,8 +39,7 @@ pub(crate) type Opened = (Own, Option<String>);
 /// What this run brings.
 pub(super) struct Brought {
     pub(super) own: Own,
-    /// The keys whose place it took, newest first.
-    pub(super) former: Vec<Identity>,
+    pub(super) before: Arc<Before>,
     /// What its person is told of that.
     pub(super) note: Option<String>,
 }
@@ -58,7 +60,7 @@ pub(super) fn of(options: &Options) -> Result<Brought> {
         checked.map_err(|why| anyhow!("the key of --key {why}"))?;
         return Ok(Brought {
             own: Own::Claimed(key.clone()),
-            former: Vec::new(),
+            before: Arc::default(),
             note: None,
         });
     }
@@ -73,15 +75,10 @@ pub(super) fn of(options: &Options) -> Result<Brought> {
         )
     });
     let (own, passphrase) = open(&path, options.passphrase_file.as_deref())?;
-    let former = former(&path, passphrase.as_deref().as_slice())?;
     Ok(Brought {
         own,
-        note: note.or_else(|| former.note()),
-        former: former
-            .opened
-            .into_iter()
-            .map(|(_, identity)| identity)
-            .collect(),
+        before: Arc::new(Before::of(path, passphrase)),
+        note,
     })
 }
 
@@ -239,12 +236,49 @@ pub(crate) fn keep(path: &Path, line: &str) -> Result<bool> {
     }
 }
 
+/// A file of a key that no other program changes while this lives.
+pub(crate) struct Held(File);
+
+/// Holds the file of a key, to change what it has.
+///
+/// # Errors
+/// Another program does.
+pub(crate) fn hold(path: &Path) -> Result<Held> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read the key in {shown}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Held(file)),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another program is changing the key in {shown} at this moment: nothing was done here. \
+             Look at what it has (keys show) before you do it again"
+        ),
+        Err(TryLockError::Error(why)) => Err(why).with_context(|| format!("cannot lock {shown}")),
+    }
+}
+
+impl Held {
+    /// Whether it is still the one of this path: one that was replaced holds nobody off.
+    fn check(&self, path: &Path) -> Result<()> {
+        let of = |file: fs::Metadata| (file.dev(), file.ino());
+        let is_same = of(self.0.metadata()?) == of(fs::metadata(path)?);
+        ensure!(
+            is_same,
+            "another program has just changed the key in {}: nothing was done here. Look at what \
+             it has (keys show) before you do it again",
+            path.display()
+        );
+        Ok(())
+    }
+}
+
 /// Takes another key in the place of the one in a file, which stays as a file of its own, with what
 /// was kept of sealed rooms under it. Where that is.
 ///
 /// # Errors
-/// Something could not be written, or another program uses the key. The file has its key still.
-pub(crate) fn change(path: &Path, line: &str) -> Result<PathBuf> {
+/// Something could not be written, or another program uses or changes the key. The file has its key
+/// still.
+pub(crate) fn change(path: &Path, held: &Held, line: &str) -> Result<PathBuf> {
+    held.check(path)?;
     let newest = former_files(path)?.first().map_or(0, |(number, _)| *number);
     let former = former_file(path, newest + 1);
     let place = || format!("cannot change the key in {}", path.display());
@@ -263,85 +297,10 @@ pub(crate) fn change(path: &Path, line: &str) -> Result<PathBuf> {
     changed.map(|()| former)
 }
 
-/// The keys whose place that in a file took, newest first, as far as they have a secret that one of
-/// these passphrases opens; and the files of the others, which are passed over.
-///
-/// # Errors
-/// Which there are cannot be seen.
-pub(crate) fn former(path: &Path, passphrases: &[&str]) -> Result<Former> {
-    let mut former = Former::default();
-    for (_, file) in former_files(path)?.into_iter().take(FORMER) {
-        let opened = match read(&file) {
-            Ok(Stored::Open(Own::Pair(identity))) => Some(*identity),
-            Ok(Stored::Locked(text)) => {
-                let mut opened = passphrases.iter().map(|one| unlock(&text, one));
-                opened.find_map(Result::ok)
-            }
-            Ok(Stored::Open(Own::Claimed(_))) | Err(_) => None,
-        };
-        match opened {
-            Some(identity) => former.opened.push((file, identity)),
-            None => former.others.push(file),
-        }
-    }
-    Ok(former)
-}
-
-/// See [`former`].
-#[derive(Default)]
-pub(crate) struct Former {
-    pub(crate) opened: Vec<(PathBuf, Identity)>,
-    pub(crate) others: Vec<PathBuf>,
-}
-
-impl Former {
-    /// What their person is told of those that are passed over.
-    fn note(&self) -> Option<String> {
-        let files: Vec<_> = self
-            .others
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        (!files.is_empty()).then(|| {
-            format!(
-                "former keys cannot be opened with the passphrase of the key, and sign nothing: {}. \
-                 `safe-chat keys protect` or `unprotect` with --key-file FILE gives one another \
-                 passphrase, or none",
-                files.join(", ")
-            )
-        })
-    }
-}
-
-fn former_file(path: &Path, number: u32) -> PathBuf {
-    let mut former = OsString::from(path);
-    former.push(format!(".former-{number}"));
-    PathBuf::from(former)
-}
-
-/// By number, the highest first, which is the newest.
-fn former_files(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(Vec::new());
-    };
-    let folder = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
-    let files = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        files => files.with_context(|| format!("cannot read {}", folder.display()))?,
-    };
-    let beginning = format!("{}.former-", name.to_string_lossy());
-    let mut found = Vec::new();
-    for file in files {
-        let name = file?.file_name().to_string_lossy().into_owned();
-        if let Some(number) = name.strip_prefix(&beginning).and_then(|n| n.parse().ok()) {
-            found.push((number, former_file(path, number)));
-        }
-    }
-    found.sort_by(|one, other| other.cmp(one));
-    Ok(found)
+/// The same of a file that may have been replaced since it was looked at.
+pub(crate) fn replace_held(path: &Path, held: &Held, line: &str) -> Result<()> {
+    held.check(path)?;
+    replace(path, line)
 }
 
 /// Keeps a line in the place of the one that a file has, whole or not at all.
@@ -374,6 +333,7 @@ fn draft(path: &Path, line: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::before::Former;
     use super::*;
 
     fn public(opened: Result<Opened>) -> String {
@@ -438,7 +398,8 @@ mod tests {
         fs::create_dir(&sealed).unwrap();
         fs::write(sealed.join("harry"), "state").unwrap();
         for seed in 2..=12 {
-            let kept = change(&path, &plain(&of(seed))).unwrap();
+            let held = hold(&path).unwrap();
+            let kept = change(&path, &held, &plain(&of(seed))).unwrap();
             assert_eq!(public(open(&kept, None)), of(seed - 1).public().to_string());
             assert_eq!(public(open(&path, None)), of(seed).public().to_string());
         }
@@ -474,12 +435,37 @@ mod tests {
         let [one, two] = [1, 2].map(|seed| Identity::from_seed(&[seed; 32]));
         create(&path, &one).unwrap();
         let used = store::Store::open(&path, Identity::from_seed(&[1; 32]), "harry").unwrap();
-        let refused = format!("{:#}", change(&path, &plain(&two)).unwrap_err());
+        let held = hold(&path).unwrap();
+        let refused = format!("{:#}", change(&path, &held, &plain(&two)).unwrap_err());
         assert!(refused.contains("harry"), "{refused}");
         assert_eq!(public(open(&path, None)), one.public().to_string());
         assert!(former(&path, &[]).unwrap().opened.is_empty());
         drop(used);
-        change(&path, &plain(&two)).unwrap();
+        change(&path, &held, &plain(&two)).unwrap();
+    }
+
+    #[test]
+    fn of_programs_that_change_a_key_at_once_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let of = |seed: u8| Identity::from_seed(&[seed; 32]);
+        create(&path, &of(1)).unwrap();
+        let (first, begun) = (hold(&path).unwrap(), File::open(&path).unwrap());
+        let refused = hold(&path).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("at this moment"), "{refused}");
+        let before = Before::of(path.clone(), None);
+        assert_eq!(before.changed(), None);
+        change(&path, &first, &plain(&of(2))).unwrap();
+        assert_eq!(before.changed(), Some(&*path));
+        drop(first);
+        // One that had begun before, and comes late.
+        let late = Held(begun);
+        let refused = change(&path, &late, &plain(&of(3))).unwrap_err();
+        assert!(refused.to_string().contains("just changed"), "{refused}");
+        let refused = replace_held(&path, &late, &plain(&of(3))).unwrap_err();
+        assert!(refused.to_string().contains("just changed"), "{refused}");
+        assert_eq!(public(open(&path, None)), of(2).public().to_string());
+        assert_eq!(former(&path, &[]).unwrap().opened.len(), 1);
     }
 
     #[test]

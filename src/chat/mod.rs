@@ -27,6 +27,7 @@ mod trouble;
 mod view;
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -47,7 +48,7 @@ use command::Command;
 use console::{Console, Input};
 use key::{Brought, Own};
 use options::{name, token_of, trusted};
-use repeats::{COMINGS, NOT_ENCRYPTED, REFUSALS, Repeats};
+use repeats::{COMINGS, NOT_ENCRYPTED, OPERATIONS, REFUSALS, Repeats};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
 use sealed::{Found, Sealed, direct::Direct, said::unmask};
@@ -57,9 +58,6 @@ pub use {options::Options, sealed::Door};
 
 /// Undecided messages at which no further line is read.
 const WINDOW: usize = 64;
-
-/// How long something may wait for an answer of the server before the prompt says so.
-const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// When a silent connection is asked whether it lives, and when it is given up: a person looks at
 /// it and would take it for alive, so sooner than programs do.
@@ -98,6 +96,7 @@ async fn stay(
 ) -> Result<Option<stay::Next>> {
     let own = &brought.own;
     let pair_of = |identity: &Identity| KeyPair::from_seed(&identity.seed());
+    let before = brought.before.clone();
     let of_key = key::place(options.key.is_some(), options.key_file.as_deref());
     let claims = matches!(own, Own::Claimed(_)) && options.key.is_none();
     let editing =
@@ -133,7 +132,7 @@ async fn stay(
     let builder = match own {
         Own::Pair(identity) => Client::builder()
             .key_pair(pair_of(identity))
-            .former_key_pairs(brought.former.iter().map(pair_of)),
+            .former_key_pairs_from(move || before.open().into_iter().map(pair_of).collect()),
         Own::Claimed(key) => Client::builder().key(key.clone()),
     };
     let builder = match options.token_file.clone() {
@@ -181,6 +180,7 @@ async fn stay(
         unencrypted: NOT_ENCRYPTED,
         unasked: REFUSALS,
         comings: COMINGS,
+        operations: OPERATIONS,
         undecided: 0,
         leaving: None,
         quit: false,
@@ -195,7 +195,9 @@ async fn stay(
         attempts: ATTEMPTS * options.url.len(),
         attempts_left: Some(ATTEMPTS * options.url.len()),
         servers: options.url,
+        user: options.user,
         of_key,
+        keys_before: brought.before.clone(),
     };
     if claims {
         chat.note(&format!(
@@ -256,6 +258,8 @@ struct Chat {
     unasked: Repeats,
     /// Who comes and goes, on a screen.
     comings: Repeats,
+    /// What was done to names and to what was said, on a screen.
+    operations: Repeats,
     /// Messages of them.
     undecided: usize,
     /// Since when we only wait for what is undecided.
@@ -277,8 +281,10 @@ struct Chat {
     /// Since when a server has been asked and has not answered, and whether that was said.
     connecting: Option<(Instant, bool)>,
     servers: Vec<Gateway>,
+    user: String,
     /// Where the key is from.
     of_key: String,
+    keys_before: Arc<key::Before>,
     attempts: usize,
     /// Failed attempts until a script gives up; `None`: it has been in.
     attempts_left: Option<usize>,
@@ -460,10 +466,7 @@ impl Chat {
     async fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
         match notice {
             None => bail!(End::Closed),
-            Some(Notice::Ended(end)) => {
-                let hint = self.hint(&end);
-                bail!("{}{hint}", foreign::of_service(&end.to_string()));
-            }
+            Some(Notice::Ended(end)) => bail!(self.ended(&end)),
             Some(Notice::Received { raw, .. }) => return self.console.print(&format!("{raw}\n")),
             Some(Notice::Disconnected { why, wait }) => {
                 if let Some(sealed) = &mut self.sealed {
@@ -554,14 +557,22 @@ impl Chat {
                 "joined" | "left" if self.console.is_terminal() => {
                     self.comings.is_told(Some(event.seq))
                 }
+                "unpinned" | "erased" | "purged" if self.console.is_terminal() => {
+                    self.operations.is_told(Some(event.seq))
+                }
                 _ => true,
             },
             _ => true,
         }
     }
 
-    fn counted(&mut self) -> [&mut Repeats; 3] {
-        [&mut self.unencrypted, &mut self.unasked, &mut self.comings]
+    fn counted(&mut self) -> [&mut Repeats; 4] {
+        [
+            &mut self.unencrypted,
+            &mut self.unasked,
+            &mut self.comings,
+            &mut self.operations,
+        ]
     }
 
     /// Something about the connection or the client: between the messages on a screen, on stderr
@@ -569,23 +580,5 @@ impl Chat {
     fn note(&mut self, text: &str) -> Result<()> {
         let text = self.view.note(text);
         self.console.note(&text)
-    }
-
-    fn refresh_prompt(&mut self) {
-        let status = self.client.status();
-        let silent = status.unanswered_since.map(|since| since.elapsed());
-        let state = match status.link {
-            Link::Open => match silent.filter(|silent| *silent > UNANSWERED) {
-                Some(silent) => format!("no answer for {} s", silent.as_secs()),
-                None => String::new(),
-            },
-            Link::Connecting => "connecting".into(),
-            Link::Waiting(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                format!("reconnecting in {} s", left.as_secs_f64().ceil())
-            }
-        };
-        let prompt = self.view.prompt(&state, self.undecided());
-        self.console.prompt(prompt);
     }
 }

@@ -27,6 +27,12 @@ pub(super) const REFUSALS: Repeats = Repeats::of(
 /// Of people who come and go.
 pub(super) const COMINGS: Repeats = Repeats::of("{}more time{s} somebody joined or left", 20);
 
+/// Of what the service says was done to names, or to what was said.
+pub(super) const OPERATIONS: Repeats = Repeats::of(
+    "{}more time{s} a name was freed, a key changed, or something erased or removed",
+    10,
+);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Repeats {

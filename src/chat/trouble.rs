@@ -2,8 +2,12 @@
 
 use super::{Chat, foreign};
 use anyhow::{Result, bail};
-use safe_chat_client::{End, Gateway, Lost};
+use safe_chat_client::{End, Gateway, Link, Lost};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long something may wait for an answer of the server before the prompt says so.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// After so long without an answer a pipe is told what it waits for, at the next tick.
 const SILENCE: Duration = Duration::from_millis(1_500);
@@ -42,20 +46,53 @@ impl Chat {
         ))
     }
 
-    /// What a person can do about it here.
-    pub(super) fn hint(&self, end: &End) -> String {
-        match end {
-            End::Final(Lost::Refused(refusal))
-                if matches!(&*refusal.reason, "key_mismatch" | "proof_required") =>
-            {
-                format!(
-                    " (the key tried is {}; --key-file FILE brings another one, --user NAME takes \
-                     another name)",
-                    self.of_key
-                )
-            }
-            _ => String::new(),
+    /// Why the session is over, and what a person can do about it here.
+    pub(super) fn ended(&self, end: &End) -> String {
+        let said = foreign::of_service(&end.to_string());
+        let End::Final(Lost::Refused(refusal)) = end else {
+            return said;
+        };
+        let said = match &*refusal.reason {
+            // The service tells programs what to do.
+            "key_mismatch" => format!(
+                "key_mismatch: the name {} has another key in this room",
+                self.user
+            ),
+            "proof_required" => said,
+            _ => return said,
+        };
+        if let Some(file) = self.keys_before.changed() {
+            return format!(
+                "{said} than this session, which began before the key in {} was changed: start \
+                 again to come with the one of now",
+                file.display()
+            );
         }
+        let note = self.keys_before.note();
+        let note = note.map_or_else(String::new, |note| format!(". Your {note}"));
+        format!(
+            "{said} (the key tried is {}; --key-file FILE brings another one, --user NAME takes \
+             another name){note}",
+            self.of_key
+        )
+    }
+
+    pub(super) fn refresh_prompt(&mut self) {
+        let status = self.client.status();
+        let silent = status.unanswered_since.map(|since| since.elapsed());
+        let state = match status.link {
+            Link::Open => match silent.filter(|silent| *silent > UNANSWERED) {
+                Some(silent) => format!("no answer for {} s", silent.as_secs()),
+                None => String::new(),
+            },
+            Link::Connecting => "connecting".into(),
+            Link::Waiting(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                format!("reconnecting in {} s", left.as_secs_f64().ceil())
+            }
+        };
+        let prompt = self.view.prompt(&state, self.undecided());
+        self.console.prompt(prompt);
     }
 
     /// Once per cause: the prompt counts the seconds of further attempts.

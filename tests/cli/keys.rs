@@ -88,6 +88,78 @@ fn a_changed_key_is_another_one_and_the_former_one_stays_beside_it() {
 }
 
 #[test]
+fn of_many_changes_at_once_each_is_made_or_refused() {
+    let home = tempfile::tempdir().unwrap();
+    harry(home.path());
+    let changing = || {
+        let mut command = safe_chat(&["keys", "change"]);
+        command.env("HOME", home.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let all: Vec<_> = (0..5).map(|_| changing()).collect();
+    let all = all.into_iter().map(|one| one.wait_with_output().unwrap());
+    let (made, refused): (Vec<_>, Vec<_>) = all.partition(|one| one.status.success());
+    for one in &refused {
+        let why = text(&one.stderr);
+        assert!(
+            why.contains("another program") && why.contains("nothing was done"),
+            "{why}"
+        );
+    }
+    let files = fs::read_dir(home.path().join(".config/safe-chat")).unwrap();
+    assert!(!made.is_empty());
+    assert_eq!(
+        files.count(),
+        1 + made.len(),
+        "the key, and those of before"
+    );
+    // Each former one is that which somebody was told, and none is lost.
+    let mut told: Vec<_> = made.iter().map(line).collect();
+    told.sort();
+    let public = line(&keys(home.path(), &["show"], ""));
+    assert!(
+        told.iter().any(|said| said.starts_with(&public)),
+        "{public} {told:?}"
+    );
+}
+
+#[test]
+fn what_a_passphrase_opens_is_said_of_former_keys_too() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    harry(home);
+    line(&keys(home, &["change"], ""));
+    let said = line(&keys(home, &["protect"], PASSPHRASE));
+    assert!(said.contains("key.former-1"), "{said}");
+    let with = ["--passphrase-file", &passphrase_file(home, PASSPHRASE)];
+    let said = line(&keys(home, &["unprotect", with[0], with[1]], ""));
+    assert!(said.contains("key.former-1"), "{said}");
+}
+
+#[test]
+fn a_passphrase_file_that_holds_none_is_named_with_what_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    harry(home);
+    line(&keys(home, &["protect"], PASSPHRASE));
+    let empty = passphrase_file(home, "");
+    let why = refusal(&keys(home, &["show", "--passphrase-file", &empty], ""));
+    assert!(why.contains(&empty) && why.contains("is empty"), "{why}");
+    let folder = home.to_str().unwrap();
+    let why = refusal(&keys(home, &["show", "--passphrase-file", folder], ""));
+    assert!(why.contains(folder) && why.contains("directory"), "{why}");
+}
+
+#[test]
+fn a_link_that_has_a_key_is_not_taken_from_the_command_line() {
+    let home = tempfile::tempdir().unwrap();
+    let link = "https://chat.example/#key=safe-chat-identity-v1.AAAA";
+    let why = refusal(&keys(home.path(), &["import", link], PASSPHRASE));
+    assert!(why.contains("others see") && !why.contains("AAAA"), "{why}");
+}
+
+#[test]
 fn an_exported_key_pair_is_carried_to_another_home() {
     let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let public = harry(homes[0].path());

@@ -233,6 +233,98 @@ pub(crate) async fn what_is_not_where_the_service_says_is_told_at_once(cluster: 
     assert_eq!(harry.ends().await, Some(0));
 }
 
+pub(crate) async fn nothing_is_encrypted_for_somebody_whose_removal_is_hidden(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| keys.path().join(name);
+    let sealed = ["--seal=invited"];
+    let mut harry = open(&node.url(), "aaa", "harry", &key("harry"), &sealed);
+    harry.shows("you made the group").await;
+    let mut charly = open(&liar.url(), "aaa", "charly", &key("charly"), &sealed);
+    let mut mallory = open(&node.url(), "aaa", "mallory", &key("mallory"), &sealed);
+    for (newcomer, user) in [(&mut charly, "charly"), (&mut mallory, "mallory")] {
+        let key = key_of(newcomer, user).await;
+        harry.types(&format!("/add {user} {key}\r"));
+        newcomer.shows("harry let you in").await;
+    }
+    charly.shows("harry let in mallory").await;
+
+    let hides = |_: Said<'_>, frame: &mut Value| {
+        if frame["kind"] == "handshake" {
+            frame["kind"] = json!("later");
+        }
+    };
+    liar.tells(hides);
+    harry.types("/remove mallory\r");
+    mallory.shows("harry removed this device").await;
+    harry.types("among us\r");
+    charly
+        .shows("the service has left out a change of the group")
+        .await;
+    let is_message = |frame: &&String| frame.contains("\"sealed\"");
+    let said = || liar.was_sent().iter().filter(is_message).count();
+    let before = said();
+    charly.types("not for mallory\r");
+    let waits = "until the service shows a change of the group that it has";
+    charly.shows(waits).await;
+    // Nor by who begins anew, and knows of it by what was stored.
+    charly.types("\x03");
+    assert_eq!(charly.ends().await, Some(0));
+    let mut charly = open(&liar.url(), "aaa", "charly", &key("charly"), &sealed);
+    charly
+        .shows("the service has left out a change of the group")
+        .await;
+    charly.types("nor this\r");
+    charly.shows(waits).await;
+    assert_eq!(said(), before);
+    charly.types("\x03");
+    assert_eq!(charly.ends().await, Some(0));
+
+    liar.tells(|_, _| {});
+    let mut charly = open(&liar.url(), "aaa", "charly", &key("charly"), &sealed);
+    charly.shows("harry removed mallory").await;
+    charly.shows("among us").await;
+    charly.types("good that it is only us\r");
+    harry.shows("good that it is only us").await;
+    assert_eq!(said(), before + 1);
+}
+
+pub(crate) async fn what_the_service_says_was_done_to_names_is_not_told_without_end(
+    cluster: Cluster,
+) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| keys.path().join(name);
+    let mut harry = open(&liar.url(), "aaa", "harry", &key("harry"), &[]);
+    harry.shows("joined #aaa").await;
+    let mut charly = open(&node.url(), "aaa", "charly", &key("charly"), &[]);
+    charly.shows("joined #aaa").await;
+    let kinds = ["unpinned", "erased", "purged"];
+    liar.tells(move |said, frame| {
+        let Some(seq) = frame["seq"]
+            .as_u64()
+            .filter(|_| matches!(said, Said::Frame))
+        else {
+            return;
+        };
+        if frame["text"] == "a lie" {
+            frame["kind"] = json!(kinds[seq as usize % kinds.len()]);
+        }
+    });
+    for _ in 0..40 {
+        charly.types("a lie\r");
+        charly.shows("a lie ✓").await;
+    }
+    charly.types("the end\r");
+    let shown = harry.shows_up_to("the end").await;
+    let told = shown.matches("--- ").count();
+    assert!((5..=12).contains(&told), "{told}: {shown}");
+    harry.types("/quit\r");
+    harry.shows("more times a name was freed").await;
+}
+
 pub(crate) async fn a_welcome_to_another_room_or_as_somebody_else_is_none(cluster: Cluster) {
     let node = cluster.node("only").await;
     let keys = tempfile::tempdir().expect("a folder");

@@ -115,6 +115,8 @@ claims! {
         lies::nothing_that_no_member_encrypted_is_shown_as_said
         lies::a_group_that_the_service_hides_is_told_and_not_founded_without_end
         lies::what_is_not_where_the_service_says_is_told_at_once
+        lies::nothing_is_encrypted_for_somebody_whose_removal_is_hidden
+        lies::what_the_service_says_was_done_to_names_is_not_told_without_end
         lies::a_welcome_to_another_room_or_as_somebody_else_is_none
         lies::a_room_that_is_called_open_is_not_entered_by_who_knows_it_as_sealed
         commands::what_fails_names_its_command_and_what_to_do

@@ -22,7 +22,10 @@ pub(super) enum Unanswered {
     #[error("{0}")]
     Refused(String),
     /// Another program is there, or between.
-    #[error("what answers is no safe-chat ({0}): look at --server, and at proxies before it")]
+    #[error(
+        "what answers is no safe-chat ({0}): look at the address that this was started with, and \
+         at proxies before it"
+    )]
     Foreign(serde_json::Error),
 }
 

@@ -119,7 +119,10 @@ pub(super) fn waits(waits: Waits, text: &str) -> String {
         Waits::Change => "until a change of the group is in the room",
         Waits::Hidden => "until the service shows a change of the group that it has",
     };
-    format!("waiting to be sent, {until}: {}", shortened(text))
+    format!(
+        "waiting to be sent, {until}, and kept only as long as this runs: {}",
+        shortened(text)
+    )
 }
 
 /// Whether somebody has to do something about it, or it may be for long.

@@ -166,6 +166,11 @@ fn link(gateway: &Gateway, exported: &str) -> String {
 /// The key pair in a file, or in what is typed in, and its passphrase.
 fn imported(file: Option<&Path>) -> anyhow::Result<(Identity, String)> {
     let (shown, text) = match file {
+        Some(file) if is_key(file) => bail!(
+            "that is the key, or a link that has it, not a file: others see what stands on a \
+             command line, and the shell keeps it. Leave it out, and it is asked for; or write it \
+             into a file that only you read, and name that"
+        ),
         Some(file) => {
             let shown = file.display().to_string();
             let text = secret::read(file).with_context(|| format!("{shown} cannot be read"))?;
@@ -182,6 +187,12 @@ fn imported(file: Option<&Path>) -> anyhow::Result<(Identity, String)> {
     let identity = export::import(text, &passphrase);
     let identity = identity.with_context(|| format!("{shown} cannot be imported"))?;
     Ok((identity, passphrase))
+}
+
+/// Whether what was to be the name of a file is an exported key pair.
+fn is_key(file: &Path) -> bool {
+    let file = file.to_string_lossy();
+    file.contains(IN_LINK) || file.starts_with(export::PREFIX)
 }
 
 /// A file that was not there, readable by its owner, whole or not at all.

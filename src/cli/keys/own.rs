@@ -1,7 +1,7 @@
 //! Where a person's key pair is, and what opens it.
 
 use super::chosen;
-use crate::chat::key::{self, Stored};
+use crate::chat::key::{self, Held, Stored};
 use anyhow::{Context, bail};
 use clap::Args;
 use seal::Identity;
@@ -75,11 +75,13 @@ impl Own {
                  for: the new one is typed in, or read from stdin"
             );
         }
+        let held = key::hold(&path)?;
         let (identity, before) = self.opened()?;
         let chosen = chosen("new passphrase")?;
-        self.replace(&identity, before.as_deref(), Some(&chosen))?;
+        let former = self.replace(&held, &identity, before.as_deref(), Some(&chosen))?;
         Ok(format!(
-            "the key in {shown} is protected: its passphrase opens it"
+            "the key in {shown} is protected: its passphrase opens it{}",
+            also(&former)
         ))
     }
 
@@ -90,19 +92,22 @@ impl Own {
         if !is_locked(&path)? {
             bail!("no passphrase protects the key in {shown}");
         }
+        let held = key::hold(&path)?;
         let (identity, before) = self.opened()?;
-        self.replace(&identity, before.as_deref(), None)?;
+        let former = self.replace(&held, &identity, before.as_deref(), None)?;
         Ok(format!(
-            "the key in {shown} is not protected any more: who has that file is you"
+            "the key in {shown} is not protected any more: who has that file is you{}",
+            also(&former)
         ))
     }
 
     /// Makes a new key, which is kept as the one of before. Says so.
     pub(super) fn change(&self) -> anyhow::Result<String> {
         let path = self.existing()?;
+        let held = key::hold(&path)?;
         let (_, passphrase) = self.opened()?;
         let identity = Identity::from_seed(&rand::random());
-        let former = key::change(&path, &key::line(&identity, passphrase.as_deref())?)?;
+        let former = key::change(&path, &held, &key::line(&identity, passphrase.as_deref())?)?;
         Ok(format!(
             "{}\nyour former key is in {}, with what was kept of sealed rooms: there you come in as \
              a new member, whom others let in again after they removed your former devices. Bring \
@@ -113,12 +118,14 @@ impl Own {
     }
 
     /// The key, and those whose place it took, are kept with another passphrase, or without one.
+    /// The files of the latter.
     fn replace(
         &self,
+        held: &Held,
         identity: &Identity,
         before: Option<&str>,
         now: Option<&str>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<PathBuf>> {
         let path = self.path()?;
         // One of before may have been changed already, by a run that came to no end.
         let known: Vec<&str> = before.into_iter().chain(now).collect();
@@ -135,8 +142,10 @@ impl Own {
             let replaced = key::replace(file, &key::line(identity, now)?);
             replaced.with_context(|| format!("{} cannot be written", file.display()))?;
         }
-        let replaced = key::replace(&path, &key::line(identity, now)?);
-        replaced.with_context(|| format!("{} cannot be written: it is as it was", path.display()))
+        let replaced = key::replace_held(&path, held, &key::line(identity, now)?);
+        replaced
+            .with_context(|| format!("{} cannot be written: it is as it was", path.display()))?;
+        Ok(former.opened.into_iter().map(|(file, _)| file).collect())
     }
 
     fn existing(&self) -> anyhow::Result<PathBuf> {
@@ -149,6 +158,18 @@ impl Own {
             );
         }
         Ok(path)
+    }
+}
+
+/// Which former keys were changed in the same way.
+fn also(former: &[PathBuf]) -> String {
+    let files: Vec<_> = former
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    match files.is_empty() {
+        true => String::new(),
+        false => format!(". So are your former keys, in {}", files.join(", ")),
     }
 }
 
