@@ -82,10 +82,20 @@ pub struct Options {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Journals {
+pub(crate) enum Journals {
     Bus,
     Cassandra,
     Both,
+}
+
+impl Journals {
+    pub(crate) fn all(self) -> Vec<Kept> {
+        match self {
+            Self::Bus => vec![Kept::Bus],
+            Self::Cassandra => vec![Kept::Cassandra],
+            Self::Both => vec![Kept::Bus, Kept::Cassandra],
+        }
+    }
 }
 
 fn one_or_three(text: &str) -> Result<u16, String> {
@@ -139,7 +149,8 @@ impl Options {
             return Ok(true);
         }
         let plans: Vec<(Kept, Vec<Scenario>)> = self
-            .journals()
+            .journal
+            .all()
             .into_iter()
             .map(|kept| Ok((kept, self.chosen(kept, seed)?)))
             .collect::<Result<_>>()?;
@@ -260,14 +271,6 @@ impl Options {
         }
     }
 
-    fn journals(&self) -> Vec<Kept> {
-        match self.journal {
-            Journals::Bus => vec![Kept::Bus],
-            Journals::Cassandra => vec![Kept::Cassandra],
-            Journals::Both => vec![Kept::Bus, Kept::Cassandra],
-        }
-    }
-
     fn chosen(&self, kept: Kept, seed: u64) -> Result<Vec<Scenario>> {
         if self.before.is_some() {
             return Ok(scenario::of_two_versions());
@@ -300,7 +303,7 @@ impl Options {
             .into_iter()
             .filter(|scenario| named(scenario) && fits(scenario))
             .collect();
-        if chosen.is_empty() && self.journals().len() == 1 {
+        if chosen.is_empty() && self.journal.all().len() == 1 {
             bail!("these scenarios have a meaning only when rooms are kept in Cassandra");
         }
         Ok(chosen)

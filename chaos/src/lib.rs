@@ -7,13 +7,14 @@
 //! `loadtest` what the clients saw; [`sealed`] has the encrypted rooms of a run, [`order`] what an
 //! [`operator`] has removed meanwhile.
 //! [`soak`] is a long run that breaks nothing, and looks whether
-//! anything grows. [`report`] is what runs leave behind, for a person to read. [`command`] is the
+//! anything grows; [`growth`] has rooms, and numbers of rooms, at the sizes that they may reach. [`report`] is what runs leave behind, for a person to read. [`command`] is the
 //! command line.
 
 pub mod about;
 pub mod command;
 pub mod fault;
 pub mod figures;
+pub mod growth;
 pub mod operator;
 pub mod order;
 pub mod proxy;

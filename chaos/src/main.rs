@@ -1,7 +1,7 @@
 //! `chaos`: faults on a real safe-chat, and a report of what came of them.
 
 use anyhow::Result;
-use chaos::{command, report, soak};
+use chaos::{command, growth, report, soak};
 use clap::Parser;
 use std::process::ExitCode;
 use xtask::{
@@ -28,6 +28,7 @@ struct Cli {
 enum Command {
     Report(report::command::Options),
     Soak(soak::Options),
+    Growth(growth::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +52,6 @@ fn run(cli: Cli) -> Result<bool> {
         None => command::run(cli.run, &Interrupt::install()?),
         Some(Command::Report(options)) => report::command::run(&options).map(|()| true),
         Some(Command::Soak(options)) => soak::run(&options, &Interrupt::install()?),
+        Some(Command::Growth(options)) => growth::run(&options, &Interrupt::install()?),
     }
 }

@@ -43,7 +43,7 @@ struct Node {
 }
 
 impl Bus {
-    pub(super) fn new(urls: String) -> Self {
+    pub(crate) fn new(urls: String) -> Self {
         Self { urls }
     }
 

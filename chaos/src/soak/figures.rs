@@ -12,16 +12,16 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// Where a process is asked for its figures.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) name: String,
-    pub(super) kind: Kind,
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
     /// `http://HOST:PORT`; of a disk: the folder.
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Node,
     Nats,
     /// What servers keep below a folder.
@@ -161,13 +161,14 @@ fn figures(kind: Kind) -> &'static [Figure] {
     }
 }
 
-fn measure(Place { kind, url, .. }: &Place) -> Result<BTreeMap<String, f64>> {
+/// What it tells now, by name.
+pub(crate) fn measure(Place { kind, url, .. }: &Place) -> Result<BTreeMap<String, f64>> {
     Ok(match kind {
         Kind::Node => prometheus(&get(&format!("{url}/metrics"))?),
         Kind::Nats => {
             let varz = serde_json::from_str(&get(&format!("{url}/varz"))?)?;
             let jsz = serde_json::from_str(&get(&format!("{url}/jsz?streams=true"))?)?;
-            let mut figures = numbers(&varz, &["mem", "connections", "subscriptions"]);
+            let mut figures = numbers(&varz, &["mem", "connections", "subscriptions", "in_bytes"]);
             figures.extend(numbers(&jsz, &["messages", "bytes", "consumers"]));
             figures.extend(streams(&jsz));
             figures

@@ -4,7 +4,7 @@
 //! `servers` starts a NATS and nodes, `load` is who does what (and checks what it sees), `figures`
 //! is what is measured, `trend` whether it grows.
 
-mod figures;
+pub(crate) mod figures;
 mod load;
 mod servers;
 mod trend;
