@@ -21,6 +21,19 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::nats::Nats;
 use crate::{audit, fuzz, kubernetes, loopback, obtain, paths, process, runs, tool, wasm};
 
+/// Runs of chaos for every change: faults, and what grows with so few that it takes seconds.
+const CHAOS: [&[&str]; 3] = [
+    &["--short"],
+    &["growth", "--count=200", "--report=target/growth-short.json"],
+    &[
+        "growth",
+        "visitors",
+        "--count=200",
+        "--journal=cassandra",
+        "--report=target/growth-short.json",
+    ],
+];
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only this step
@@ -86,12 +99,14 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Result<ExitCode> 
     if run.wants(Step::Chaos) && !run.is_narrowed() && !run.failed() {
         run.step("chaos", || {
             let built = Built::with_tests(interrupt)?;
-            let mut command = Command::new(built.program("chaos")?);
-            command.current_dir(paths::root());
-            let program = built.program("safe-chat")?;
-            command.arg("--short").arg("--program").arg(program);
-            let status = tool::shown(&mut command, interrupt)?;
-            ensure!(status.success(), "chaos --short: {status}");
+            let (chaos, program) = (built.program("chaos")?, built.program("safe-chat")?);
+            for args in CHAOS {
+                let mut command = Command::new(&chaos);
+                command.current_dir(paths::root());
+                command.args(args).arg("--program").arg(&program);
+                let status = tool::shown(&mut command, interrupt)?;
+                ensure!(status.success(), "chaos {}: {status}", args.join(" "));
+            }
             Ok(())
         });
     }
