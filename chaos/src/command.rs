@@ -1,7 +1,7 @@
 //! `chaos [SCENARIO...]`: the runs that were asked for, one after another, and their report.
 
 use crate::{
-    about,
+    about, next,
     report::{self, Report, Run},
     run::{self, Load},
     scenario::{self, Scenario},
@@ -73,6 +73,11 @@ pub struct Options {
     /// upgrade under load
     #[arg(long, value_name = "FILE", conflicts_with_all = ["short", "scenarios"])]
     before: Option<PathBuf>,
+    /// The cluster begins with this version, and is upgraded to the one after it: that one has a
+    /// form more, in which every message is a command and an event that this one does not know
+    /// (chaos/next.patch)
+    #[arg(long, conflicts_with_all = ["short", "scenarios", "before"])]
+    next: bool,
     /// Tell the scenarios
     #[arg(long)]
     list: bool,
@@ -155,16 +160,25 @@ impl Options {
             .map(|kept| Ok((kept, self.chosen(kept, seed)?)))
             .collect::<Result<_>>()?;
         block_in_place(process::raise_open_files);
-        let program = match &self.program {
+        let next = match self.next {
+            true => Some(block_in_place(|| next::build(self.debug, interrupt))?),
+            false => None,
+        };
+        let this = match &self.program {
             Some(program) => std::path::absolute(program)?,
             None => block_in_place(|| binary::build(Build::whole(self.debug), interrupt))?,
+        };
+        let (before, program) = match (next, &self.before) {
+            (Some(next), _) => (Some(this), next),
+            (None, Some(before)) => (Some(std::path::absolute(before)?), this),
+            (None, None) => (None, this),
         };
         let (state, dir) = block_in_place(runs::open)?;
         let mut report = Report {
             made_at: about::now(),
             commit: about::commit(),
             machine: about::machine(),
-            versions: versions(&program, self.before.as_deref()),
+            versions: versions(&program, before.as_deref()),
             command: self.command(seed),
             seed,
             ..Report::default()
@@ -173,11 +187,7 @@ impl Options {
         for (kept, scenarios) in plans {
             let setup = Setup {
                 program: program.clone(),
-                before: self
-                    .before
-                    .as_deref()
-                    .map(std::path::absolute)
-                    .transpose()?,
+                before: before.clone(),
                 journal: kept,
                 nats: self.nats,
                 cassandra: usize::from(self.cassandra),
@@ -272,7 +282,7 @@ impl Options {
     }
 
     fn chosen(&self, kept: Kept, seed: u64) -> Result<Vec<Scenario>> {
-        if self.before.is_some() {
+        if self.before.is_some() || self.next {
             return Ok(scenario::of_two_versions());
         }
         if self.short && self.scenarios.is_empty() {
@@ -369,6 +379,7 @@ impl Options {
         ));
         let before = self.before.as_ref();
         words.extend(before.map(|before| format!("--before {}", before.display())));
+        words.extend(self.next.then(|| "--next".to_owned()));
         words.extend(self.short.then(|| "--short".to_owned()));
         words.extend((self.debug && !self.short).then(|| "--debug".to_owned()));
         words.join(" ")

@@ -8,13 +8,14 @@
 //! [`operator`] has removed meanwhile.
 //! [`soak`] is a long run that breaks nothing, and looks whether
 //! anything grows; [`growth`] has rooms, and numbers of rooms, at the sizes that they may reach. [`report`] is what runs leave behind, for a person to read. [`command`] is the
-//! command line.
+//! command line, [`next`] the version after this one.
 
 pub mod about;
 pub mod command;
 pub mod fault;
 pub mod figures;
 pub mod growth;
+pub mod next;
 pub mod operator;
 pub mod order;
 pub mod proxy;

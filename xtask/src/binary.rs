@@ -1,6 +1,6 @@
 //! Building the safe-chat program, and finding it wherever cargo puts it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -68,7 +68,19 @@ impl Build {
 
 /// Builds it.
 pub fn build(build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
+    built_by(cargo(), build, interrupt)
+}
+
+/// Builds it from a changed copy of the checkout, with the dependencies that are compiled here. The
+/// next build of either takes the other's place: copy it first.
+pub fn build_copy(source: &Path, build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     let mut command = cargo();
+    command.current_dir(source);
+    command.env("CARGO_TARGET_DIR", paths::root().join("target"));
+    built_by(command, build, interrupt)
+}
+
+fn built_by(mut command: Command, build: Build, interrupt: &Interrupt) -> Result<PathBuf> {
     command.args(["build", "--package", "safe-chat", "--bin", "safe-chat"]);
     match build {
         Build::Release => drop(command.arg("--release")),
