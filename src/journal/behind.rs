@@ -1,5 +1,6 @@
 //! A journal that ends before what was published of it: it was put back to before that, or forgot
-//! its newest events. The bus has them still, until a node opens the room and goes on behind them.
+//! its newest events. The bus has them until its bounds drop them; whoever opens the room next
+//! writes them back.
 
 use crate::room::{RoomId, Seq};
 use std::fmt;
@@ -25,9 +26,10 @@ impl fmt::Display for Behind {
         write!(
             f,
             "the journal ends before the bus (room {room} at {journaled} there, at {published} \
-             here): it was put back to before that, or lost its newest events. Stop all nodes, run \
-             `safe-chat journal recover` with their configuration, and start them again: it writes \
-             back what the bus has of every room that no node has opened since"
+             here): it was put back to before that, or lost its newest events. A node that opens a \
+             room writes back what the bus still has of it. For all rooms, before the bus lets \
+             that go: stop all nodes, run `safe-chat journal recover` with their configuration, \
+             and start them again"
         )
     }
 }

@@ -258,6 +258,8 @@ table! {
             "Commands by what was decided: done now or before, sent again, refused, too early";
         EVENTS_JOURNALED: counter "safechat_events_journaled_total" in "events",
             "Events that were journaled";
+        WRITTEN_BACK: counter "safechat_events_written_back_total" in "events",
+            "Events that Cassandra had lost and that owners wrote back from the bus";
         EVENTS_LET_GO: counter "safechat_events_let_go_total" in "events",
             "Events that rooms do not keep any more, by their retention";
         REMOVALS: counter "safechat_removals_total" in "removals"

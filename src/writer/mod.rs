@@ -27,6 +27,7 @@ mod shard;
 mod trim;
 mod warnings;
 mod work;
+mod write_back;
 
 pub use config::Config;
 pub use trim::Clock;

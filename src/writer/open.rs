@@ -1,19 +1,17 @@
-//! Opening a room: replay it, and publish what its last owner journaled but did not get to publish.
+//! Opening a room: replay it, write back what the journal has lost of its end and the bus has still,
+//! and publish what its last owner journaled but did not get to publish.
 
-use super::{Parts, definite::definite, room::Room, trim::of_bus};
+use super::{Parts, definite::definite, room::Room};
 use crate::{
     bus::{Commit, Position, while_newer},
     journal::{self, Behind, Claim, Hole, Limits, Opened},
-    room::{RoomId, Seq, ShardId, State},
+    room::{RoomId, Seq, State},
 };
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// Messages of the bus that are read at a time; it bounds them by bytes as well.
-const MESSAGES: usize = 500;
 
 impl Parts {
     /// Opens a room under a claim of its shard. Waits as long as the journal is away, and where a
@@ -43,15 +41,7 @@ impl Parts {
         })
         .await?;
         let (mut saved, replayed) = (opened.state.head, opened.events.len());
-        let holes = opened.holes.clone();
-        if let Some(hole) = holes.last().filter(|hole| hole.last == reached) {
-            self.warnings.behind(Behind {
-                room: room.clone(),
-                journaled: Seq(hole.first.0 - 1),
-                published: reached,
-            });
-        }
-        let state = self.replay(shard, room, opened).await?;
+        let (state, holes) = self.replay(claim, room, opened, reached).await?;
         if !holes.is_empty() {
             saved = saved.max(self.close_holes(claim, room, &state, &holes).await?);
         }
@@ -64,38 +54,35 @@ impl Parts {
         Ok(Room::new(state, saved, position, Instant::now()))
     }
 
-    /// The state at the head. What the journal has lost at its end the bus may have still. That is
-    /// not written back, but it counts what it did: who came, whose a name is, what was set, and
-    /// above all what was to go, which an older journal has again.
+    /// The state at the head, and what is gone for good. What the journal has lost at its end the
+    /// bus may have still, up to `reached`: it is written back.
     async fn replay(
         &self,
-        shard: ShardId,
+        claim: Claim,
         room: &RoomId,
         mut opened: Opened,
-    ) -> Result<State, journal::Error> {
-        let head = opened.head();
-        let at_end = opened.holes.pop_if(|hole| hole.last == head);
-        let lost = at_end.filter(|_| !self.journal.publishes());
-        let mut state = opened.replay();
-        if let Some(lost) = lost {
-            let find = || async { self.bus.find(room, lost.first).await.map_err(of_bus) };
-            let mut next = definite(shard, "find", PAUSE, find).await?;
-            while let Some(from) = next {
-                let stored =
-                    || async { self.bus.stored(room, from, MESSAGES).await.map_err(of_bus) };
-                let page = definite(shard, "read", PAUSE, stored).await?;
-                next = page.last().map(|last| last.position.next());
-                let events = page.into_iter().flat_map(|message| message.events);
-                for event in events.filter(|event| event.seq <= head) {
-                    if event.seq > state.head {
-                        state.skip_to(Seq(event.seq.0 - 1));
-                        state.evolve(&event);
-                    }
-                }
-            }
-        }
-        state.skip_to(head);
-        Ok(state)
+        reached: Seq,
+    ) -> Result<(State, Vec<Hole>), journal::Error> {
+        let (mut holes, head) = (opened.holes.clone(), opened.head());
+        let is_lost = |hole: &mut Hole| hole.last == reached && hole.last == head;
+        let Some(lost) = holes.pop_if(is_lost) else {
+            return Ok((opened.replay(), holes));
+        };
+        opened.holes.pop();
+        let back = self.write_back(claim, room, lost, opened.replay()).await?;
+        let (shard, from, to, events) = (claim.shard(), lost.first, lost.last, back.events);
+        tracing::warn!(
+            %shard, %room, %from, %to, events,
+            "the journal had less of the room than the bus, which still had so many events of it: \
+             they were written back"
+        );
+        self.warnings.behind(Behind {
+            room: room.clone(),
+            journaled: Seq(lost.first.0 - 1),
+            published: lost.last,
+        });
+        holes.extend(back.holes);
+        Ok((back.state, holes))
     }
 
     /// Says once what of a room is gone, and saves it as it is now: later openings start behind the

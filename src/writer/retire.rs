@@ -94,6 +94,11 @@ impl Parts {
             return Ok(false);
         }
         if !self.journal.publishes() {
+            let last = self.bus.last(room).await.map_err(of_bus)?;
+            // The journal was put back to when it was gone, and somebody has come since.
+            if last.is_some_and(|last| last.seq > state.head) {
+                return Ok(false);
+            }
             self.purge_published(room).await?;
         }
         if state.head > Seq::ZERO {

@@ -5,7 +5,7 @@ use super::{Parts, past::Found, retire::Gone};
 use crate::{
     bus::{Admissions as _, Error as BusError, Position},
     journal::{self, Claim},
-    room::{Excess, Kept, Millis, Policy, RoomId, Seq},
+    room::{Excess, Kept, Millis, Policy, RoomId, Seq, State},
 };
 use std::{
     sync::Arc,
@@ -161,13 +161,34 @@ impl Parts {
         Ok(last.is_some() || self.journal.has_snapshot_below(room, purge.seq).await?)
     }
 
-    /// Of these rooms, which nobody has open, those whose past is too long, and those that are to
-    /// be removed.
+    /// Whether the journal, with this snapshot, lacks the last event of a room that was published:
+    /// who opens it writes back what the bus has still.
+    async fn is_behind(&self, room: &RoomId, state: Option<&State>) -> bool {
+        if self.journal.publishes() {
+            return false;
+        }
+        let saved = state.map_or(Seq::ZERO, |state| state.head);
+        let last = match self.bus.last(room).await {
+            Ok(Some(last)) if last.seq > saved => last.seq,
+            _ => return false,
+        };
+        let there = self.journal.read(room, last, last).await;
+        there.is_ok_and(|there| there.is_empty())
+    }
+
+    /// Of these rooms, which nobody has open, those of which something is to be removed or written
+    /// back, and those that are to be removed.
     pub(super) async fn look_at(&self, rooms: Vec<RoomId>) -> (Vec<RoomId>, Vec<Gone>) {
         let default = &self.config.retention();
         let (mut overlong, mut gone) = (Vec::new(), Vec::new());
         for room in rooms {
             let found = self.journal.glance(&room).await;
+            if let Ok(state) = &found
+                && self.is_behind(&room, state.as_ref()).await
+            {
+                overlong.push(room);
+                continue;
+            }
             let ends = match &found {
                 Ok(Some(state)) => self.find_gone(&room, state).await,
                 Ok(None) => self.find_left_over(&room).await,

@@ -3,7 +3,7 @@
 
 use crate::{
     erase::{erase, has_content, says, talk, user},
-    world::{Client, Node, SOON, World},
+    world::{Client, LONG, NoSnapshots, Node, SOON, World},
 };
 use async_trait::async_trait;
 use safe_chat::{
@@ -13,8 +13,9 @@ use safe_chat::{
         Hole,
         bus::OnBus,
         dump::{self, Elect, Incoming, Intake, Source, Taken},
+        memory::{Fate, Faults, Op, Outcome},
     },
-    room::{Action, Epoch, Event, Incarnation, Kind, Retention, Seq, ShardId},
+    room::{Action, Epoch, Event, Incarnation, Kind, Retention, RoomId, Seq, ShardId},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
@@ -72,15 +73,37 @@ impl World {
         let published = node.bus.stored(&self.room, Position::ZERO, 5000).await;
         let published = published.unwrap().into_iter();
         let mut all: Vec<Event> = published.flat_map(|message| message.events).collect();
-        let mut next = Seq(1);
-        while next <= Seq(head) {
-            let page = node.journal.read(&self.room, next, Seq(head)).await;
-            let page = page.unwrap();
-            let Some(last) = page.last() else { break };
-            next = last.seq.next();
+        all.extend(node.events_from(&self.room, Seq(1), Seq(head)).await);
+        all
+    }
+}
+
+impl Node {
+    /// The events that the journal has of a room, also behind holes.
+    async fn events_from(&self, room: &RoomId, mut next: Seq, last: Seq) -> Vec<Event> {
+        let mut all = Vec::new();
+        while next <= last {
+            let page = self.journal.read(room, next, last).await.unwrap();
+            let Some(end) = page.last() else { break };
+            next = end.seq.next();
             all.extend(page);
         }
         all
+    }
+}
+
+/// Removes nothing.
+struct NoTrims;
+
+impl Faults for NoTrims {
+    fn call(&self, op: Op) -> Fate {
+        Fate {
+            outcome: match op {
+                Op::Trim => Outcome::Refused,
+                _ => Outcome::Done,
+            },
+            ..Fate::default()
+        }
     }
 }
 
@@ -190,9 +213,10 @@ async fn how_much_of_the_past_is_kept_is_as_it_was_set() {
     );
 }
 
-/// Nobody has written back what the bus has: the places are a hole, and what it did counts.
+/// Nobody has run `recover`: the owner writes back what the bus has, without what was erased since,
+/// and erases again what the older database has.
 #[tokio::test(start_paused = true)]
-async fn an_owner_whose_database_is_older_than_the_bus_goes_by_what_the_bus_has() {
+async fn an_owner_whose_database_is_older_than_the_bus_writes_back_what_the_bus_has() {
     let mut world = World::without_deletes();
     let first = world.node(1);
     first.takes_newest().await;
@@ -202,6 +226,7 @@ async fn an_owner_whose_database_is_older_than_the_bus_goes_by_what_the_bus_has(
     let backup = world.database.copy();
     client.journaled(erase("harry")).await;
     let head = goes_on(&mut client, 200..900).await;
+    let before = world.stored(&first, head).await;
     first.writer.lose(first.shard).await;
 
     world.database = backup;
@@ -220,4 +245,117 @@ async fn an_owner_whose_database_is_older_than_the_bus_goes_by_what_the_bus_has(
     assert!(client.view().await.erasing.is_empty(), "it is done again");
     let stored = world.stored(&second, head).await;
     assert!(has_said(&stored, "charly") && !has_said(&stored, "harry"));
+    let places = |events: &[Event]| -> Vec<u64> {
+        let mut places: Vec<u64> = events.iter().map(|event| event.seq.0).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    };
+    assert_eq!(places(&stored), places(&before), "all of it is there");
+
+    // And it stays so for whoever comes next, on the journal alone.
+    second.writer.lose(second.shard).await;
+    let third = world.node(3);
+    third.takes_newest().await;
+    assert_eq!(client.journaled(says(900, "charly")).await.0, head + 1);
+    assert_eq!(third.writer.warnings(), Vec::<String>::new());
+    let journaled = third.events_from(&world.room, Seq(1), Seq(head + 1)).await;
+    assert_eq!(places(&journaled), (1..=head + 1).collect::<Vec<_>>());
+}
+
+/// What a purge was about is not written back, though the bus has it still; who is here stays.
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_is_not_written_back() {
+    let mut world = World::without_deletes();
+    let faults = Arc::new(NoSnapshots);
+    let first = world.node_with(1, faults);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    talk(&mut client, 4).await;
+    let backup = world.database.copy();
+    let last = goes_on(&mut client, 200..210).await;
+    client.submit(Action::Purge).await;
+    sleep(Duration::from_millis(200)).await;
+    let head = last + 1;
+    let published = first.bus.last(&world.room).await.unwrap().unwrap();
+    assert_eq!(published.seq, Seq(head));
+    // Whoever purged dies before anything is removed.
+    first.writer.lose(first.shard).await;
+    assert!(has_said(&world.stored(&first, head).await, "charly"));
+
+    world.database = backup;
+    let second = world.node_with(2, Arc::new(NoTrims));
+    second.takes_newest().await;
+    assert_eq!(client.journaled(says(900, "charly")).await.0, head + 1);
+    let written = second.events_from(&world.room, Seq(6), Seq(head + 1)).await;
+    let places: Vec<u64> = written.iter().map(|event| event.seq.0).collect();
+    assert_eq!(places, [head, head + 1]);
+    assert_eq!(client.view().await.head, Seq(head + 1));
+}
+
+/// The bus lacks some of it, too: that is a hole, and what follows it is there again.
+#[tokio::test(start_paused = true)]
+async fn what_the_bus_lacks_as_well_is_a_hole_and_the_rest_is_written_back() {
+    let mut world = World::new();
+    let first = world.node(1);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    talk(&mut client, 9).await;
+    let backup = world.database.copy();
+    let head = goes_on(&mut client, 200..220).await;
+    first.writer.lose(first.shard).await;
+    let missing = first.bus.find(&world.room, Seq(14)).await.unwrap();
+    first
+        .bus
+        .purge(&world.room, missing.unwrap())
+        .await
+        .unwrap();
+
+    world.database = backup;
+    let second = world.node(2);
+    second.takes_newest().await;
+    assert_eq!(client.journaled(says(900, "charly")).await.0, head + 1);
+    let there = second.events_from(&world.room, Seq(1), Seq(head + 1)).await;
+    let places: Vec<u64> = there.iter().map(|event| event.seq.0).collect();
+    assert_eq!(places, (1..=10).chain(14..=head + 1).collect::<Vec<_>>());
+}
+
+/// A room of which the older database has nothing at all.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_was_made_since_is_written_back_when_it_is_opened() {
+    let mut world = World::without_deletes();
+    let backup = world.database.copy();
+    let first = world.node(1);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    let head = talk(&mut client, 9).await;
+    first.writer.lose(first.shard).await;
+    world.database = backup;
+    let second = world.node(2);
+    second.takes_newest().await;
+    assert_eq!(client.journaled(says(900, "charly")).await.0, head + 1);
+    let there = second.events_from(&world.room, Seq(1), Seq(head)).await;
+    assert_eq!(there.len() as u64, head);
+    assert_eq!(second.journal.rooms(None, 9).await.unwrap(), [world.room]);
+}
+
+/// Nobody opens a room that was put back: the sweep of its owner does.
+#[tokio::test(start_paused = true)]
+async fn a_room_that_nobody_opens_is_written_back_in_time() {
+    let mut world = World::without_deletes();
+    let first = world.node(1);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    talk(&mut client, 4).await;
+    sleep(SOON).await;
+    let backup = world.database.copy();
+    let head = goes_on(&mut client, 200..210).await;
+    sleep(SOON).await;
+    first.writer.lose(first.shard).await;
+    world.database = backup;
+    let second = world.node(2);
+    second.takes_newest().await;
+    sleep(LONG).await;
+    let there = second.events_from(&world.room, Seq(1), Seq(head)).await;
+    assert_eq!(there.len() as u64, head);
 }
