@@ -220,6 +220,23 @@ pub trait Journal: Send + Sync + 'static {
         before: Millis,
     ) -> Result<(), Error>;
 
+    /// Puts events back into places of one partition, dense, that are missing below the end of a room
+    /// which nobody has open: exactly those that were published there. `next`: the next place that
+    /// is stored, if there is one. `false`: something else is stored there, or it was removed, and
+    /// nothing is written. Confirmed before it writes and after. [`Error::Denied`]: this journal cannot.
+    async fn fill(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        events: &[Event],
+        next: Option<Seq>,
+    ) -> Result<bool, Error> {
+        let _ = (claim, events, next);
+        Err(Error::Denied(format!(
+            "room {room}: nothing is put back between what is stored on the bus"
+        )))
+    }
+
     /// Whether a snapshot is kept, or a part of one, of a room as it was below a place.
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error>;
 

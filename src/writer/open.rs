@@ -71,11 +71,13 @@ impl Parts {
         opened.holes.pop();
         let back = self.write_back(claim, room, lost, opened.replay()).await?;
         let (shard, from, to, events) = (claim.shard(), lost.first, lost.last, back.events);
-        tracing::warn!(
-            %shard, %room, %from, %to, events,
-            "the journal had less of the room than the bus, which still had so many events of it: \
-             they were written back"
-        );
+        if events > 0 {
+            tracing::warn!(
+                %shard, %room, %from, %to, events,
+                "the journal had less of the room than the bus, which still had so many events of \
+                 it: they were written back"
+            );
+        }
         self.warnings.behind(Behind {
             room: room.clone(),
             journaled: Seq(lost.first.0 - 1),

@@ -7,15 +7,18 @@ use crate::{
 };
 use async_trait::async_trait;
 use safe_chat::{
-    bus::{Bus, Position},
+    bus::{Bus, Commit, Position},
     cluster::{Lease, Owner},
     journal::{
-        Hole,
+        Hole, Journal,
         bus::OnBus,
         dump::{self, Elect, Incoming, Intake, Source, Taken},
         memory::{Fate, Faults, Op, Outcome},
     },
-    room::{Action, Epoch, Event, Incarnation, Kind, Retention, RoomId, Seq, ShardId},
+    room::{
+        Action, Command, Epoch, Event, Incarnation, Kind, Millis, Retention, RoomId, Seq, ShardId,
+        decide,
+    },
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
@@ -41,6 +44,10 @@ impl Elect for Anyone {
 impl World {
     /// What `safe-chat journal recover` does about the room.
     async fn recover(&self) -> Taken {
+        self.try_recover().await.unwrap()
+    }
+
+    async fn try_recover(&self) -> Result<Taken, dump::Error> {
         let bus: Arc<dyn Bus> = Arc::new(self.hub.connect());
         let there = Arc::new(OnBus::new(bus.clone(), self.shards));
         let mut incoming = Source::newest(there)
@@ -50,7 +57,7 @@ impl World {
             .unwrap();
         let journal = Arc::new(self.database.connect(self.shards));
         let mut intake = Intake::new(journal, self.shards, Anyone(bus));
-        intake.take(&mut incoming).await.unwrap()
+        intake.take(&mut incoming).await
     }
 
     /// What an export or a copy of the room has.
@@ -358,4 +365,104 @@ async fn a_room_that_nobody_opens_is_written_back_in_time() {
     sleep(LONG).await;
     let there = second.events_from(&world.room, Seq(1), Seq(head)).await;
     assert_eq!(there.len() as u64, head);
+}
+
+/// As nodes of before wrote it, or one that could not ask the bus: the room goes on behind what the
+/// older database lacks, or (`reached` is where that ends) in its places.
+async fn goes_on_without(world: &World, reached: u64, said: u64) -> u64 {
+    let bus: Arc<dyn Bus> = Arc::new(world.hub.connect());
+    let shard = world.shards.of(&world.room);
+    let (me, least) = Anyone(bus.clone()).elect(shard).await.unwrap();
+    let journal = world.database.connect(world.shards);
+    let claim = journal.claim(shard, me, least).await.unwrap();
+    let opened = journal
+        .open_reaching(&world.room, claim, Seq(reached))
+        .await;
+    let mut state = opened.unwrap().replay();
+    journal
+        .save_snapshot(&world.room, claim, &state)
+        .await
+        .unwrap();
+    for id in 0..said {
+        let command = Command {
+            at: Millis(1_795_465_200_000),
+            action: says(5_000 + id, "charly"),
+        };
+        let decision = decide(&state, &command);
+        let events = state.apply_decision(&decision, &command);
+        let commit = Commit {
+            epoch: claim.epoch(),
+            events,
+        };
+        journal.append(&world.room, claim, &commit).await.unwrap();
+        if reached > 0 {
+            let last = bus.last(&world.room).await.unwrap().unwrap();
+            bus.publish(&world.room, &commit, last.position)
+                .await
+                .unwrap();
+        }
+    }
+    state.head.0
+}
+
+/// Nodes have run before `recover`, and the room has gone on behind a hole.
+#[tokio::test(start_paused = true)]
+async fn what_is_missing_below_the_end_is_written_back_as_well() {
+    for said in [0, 3] {
+        let mut world = World::without_deletes();
+        let first = world.node(1);
+        first.takes_newest().await;
+        let mut client = world.client().await;
+        talk(&mut client, 20).await;
+        sleep(SOON).await;
+        let backup = world.database.copy();
+        // Over the end of a partition, and more than a page.
+        let head = goes_on(&mut client, 200..1400).await;
+        let before = first.events_from(&world.room, Seq(1), Seq(head)).await;
+        first.writer.lose(first.shard).await;
+
+        world.database = backup;
+        let last = goes_on_without(&world, head, said).await;
+        assert_eq!(last, head + said);
+        let taken = world.recover().await;
+        assert_eq!((taken.was, taken.head), (Seq(last), Seq(last)));
+        assert_eq!((taken.added, taken.holes.len()), (head - 21, 0));
+        assert_eq!(world.recover().await.added, 0);
+        let second = world.node(2);
+        second.takes_newest().await;
+        let there = second.events_from(&world.room, Seq(1), Seq(last)).await;
+        assert_eq!(there[..before.len()], before);
+        assert_eq!(there.len() as u64, last);
+        assert_eq!(client.journaled(says(9_000, "charly")).await.0, last + 1);
+        assert_eq!(second.writer.warnings(), Vec::<String>::new());
+        second.writer.lose(second.shard).await;
+        let third = world.node(3);
+        third.takes_newest().await;
+        assert_eq!(client.journaled(says(9_001, "charly")).await.0, last + 2);
+        let there = third.events_from(&world.room, Seq(1), Seq(last + 2)).await;
+        assert_eq!(there.len() as u64, last + 2);
+    }
+}
+
+/// The room has gone on with other content where the bus has what was said before.
+#[tokio::test(start_paused = true)]
+async fn what_has_its_places_meanwhile_is_never_written_over() {
+    let mut world = World::without_deletes();
+    let first = world.node(1);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    talk(&mut client, 20).await;
+    sleep(SOON).await;
+    let backup = world.database.copy();
+    goes_on(&mut client, 200..210).await;
+    first.writer.lose(first.shard).await;
+
+    world.database = backup;
+    let last = goes_on_without(&world, 0, 3).await;
+    let journal = world.database.connect(world.shards);
+    let before = journal.read(&world.room, Seq(1), Seq(last)).await.unwrap();
+    let refused = world.try_recover().await.unwrap_err().to_string();
+    assert!(refused.contains("its event 22"), "{refused}");
+    let after = journal.read(&world.room, Seq(1), Seq(last)).await.unwrap();
+    assert_eq!(before, after);
 }

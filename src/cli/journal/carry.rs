@@ -308,6 +308,14 @@ impl Told {
                 self.changed += u64::from(taken.is_changed);
                 self.added += taken.added;
                 let missing = taken.holes.iter().map(Hole::count).sum::<u64>();
+                if !taken.no_place.is_empty() {
+                    say(&format!(
+                        "room {room}: events {} came and are missing, but something else is stored \
+                         at their places, or was removed there: look at it with `safe-chat journal \
+                         inspect {room}`\n",
+                        Hole::list(&taken.no_place)
+                    ));
+                }
                 if missing > 0 {
                     self.with_holes += 1;
                     self.missing += missing;

@@ -1,9 +1,9 @@
 //! Writing rooms into a journal, through its port: as an owner of their shards does.
 
-use super::{Error, Incoming, Whole, source::Pages, whole};
+use super::{Error, Incoming, Whole, refill::Refill, source::Pages, whole};
 use crate::{
     bus::Commit,
-    journal::{Claim, Error as JournalError, Hole, Limits, codec::size_of_event},
+    journal::{Claim, Error as JournalError, Hole, Limits, codec::size_of_event, inspect::End},
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
@@ -51,8 +51,11 @@ pub struct Taken {
     pub gateways: BTreeSet<Incarnation>,
     /// Whether its owner has something to remove that was purged or erased.
     pub forgets: bool,
-    /// What neither the journal had nor came, of what was added, and is not to be gone anyway.
+    /// What neither the journal had nor came, and is not to be gone anyway: of what was added, and
+    /// beside the newest events that came.
     pub holes: Vec<Hole>,
+    /// What came and is missing, but finds no place: something else is stored there, or removed.
+    pub no_place: Vec<Hole>,
 }
 
 impl<E: Elect> Intake<E> {
@@ -73,9 +76,8 @@ impl<E: Elect> Intake<E> {
         let (room, head) = (incoming.room().clone(), incoming.head());
         let there = self.journal.end(&room).await?;
         let was = there.reached;
-        let is_partial = incoming.is_partial();
-        if is_partial && was >= head {
-            return Ok(Taken::of(was, was, 0, false, &there.state));
+        if incoming.is_partial() {
+            return self.take_newest(incoming, there).await;
         }
         if was > head {
             return Err(Error::Refused(format!(
@@ -87,10 +89,9 @@ impl<E: Elect> Intake<E> {
             room: &room,
             pages: Pages::new(self.journal.clone(), &room, was),
             events: VecDeque::new(),
-            is_partial,
             start: there.state.kept.first(),
         };
-        let mut rest = VecDeque::new();
+        let mut rest = Vec::new();
         loop {
             let page = incoming.page().await?;
             if page.is_empty() {
@@ -99,7 +100,7 @@ impl<E: Elect> Intake<E> {
             for event in page {
                 match event.seq <= was {
                     true => present.compare(&event).await?,
-                    false => rest.push_back(event),
+                    false => rest.push(event),
                 }
             }
             if !rest.is_empty() {
@@ -117,8 +118,70 @@ impl<E: Elect> Intake<E> {
             target.close();
             return saved.map(|()| Taken::of(was, head, 0, true, &state));
         }
-        let mut target = self.open(&room, was).await?;
-        let done = target.fill(rest.into(), incoming).await;
+        self.take_rest(rest, incoming, was).await
+    }
+
+    /// Writes what a room lacks of its newest events: what follows on what is there, and what is
+    /// missing below that, where nothing else has the places.
+    async fn take_newest(
+        &mut self,
+        incoming: &mut dyn Incoming,
+        there: End,
+    ) -> Result<Taken, Error> {
+        let (room, was) = (incoming.room().clone(), there.reached);
+        let mut state = there.state;
+        while state.head < was {
+            let page = self.journal.read(&room, state.head.next(), was).await?;
+            if page.is_empty() {
+                break;
+            }
+            for event in page {
+                state.skip_to(Seq(event.seq.0 - 1));
+                state.evolve(&event);
+            }
+        }
+        let let_go = state.kept.first().max(incoming.let_go());
+        let mut refill = Refill::new(self.journal.clone(), &room, was, let_go);
+        let mut rest = Vec::new();
+        while rest.is_empty() {
+            let page = incoming.page().await?;
+            if page.is_empty() {
+                break;
+            }
+            for event in page {
+                if event.seq > was {
+                    rest.push(event);
+                } else if let Some(piece) = refill.take(event).await? {
+                    let claim = self.claim(&room).await?;
+                    refill.write(claim, &piece).await?;
+                }
+            }
+        }
+        if let Some(piece) = refill.end() {
+            let claim = self.claim(&room).await?;
+            refill.write(claim, &piece).await?;
+        }
+        let filled = refill.filled;
+        let mut taken = match was < incoming.head() {
+            true => self.take_rest(rest, incoming, was).await?,
+            false => Taken::of(was, was, 0, false, &state),
+        };
+        taken.holes.splice(..0, refill.holes);
+        taken.added += filled;
+        taken.is_changed |= filled > 0;
+        taken.no_place = refill.taken;
+        Ok(taken)
+    }
+
+    /// Writes all that follows on what is there.
+    async fn take_rest(
+        &mut self,
+        rest: Vec<Event>,
+        incoming: &mut dyn Incoming,
+        was: Seq,
+    ) -> Result<Taken, Error> {
+        let mut target = self.open(incoming.room(), was).await?;
+        let done = target.fill(rest, incoming).await;
         target.close();
         let state = done?;
         let let_go = Seq(state.kept.first().0 - 1);
@@ -126,7 +189,7 @@ impl<E: Elect> Intake<E> {
         let kept = holes.filter_map(|hole| hole.behind(let_go));
         Ok(Taken {
             holes: kept.collect(),
-            ..Taken::of(was, head, target.added, true, &state)
+            ..Taken::of(was, incoming.head(), target.added, true, &state)
         })
     }
 
@@ -135,18 +198,21 @@ impl<E: Elect> Intake<E> {
         self.elect
     }
 
+    /// The claim of the room's shard.
+    async fn claim(&mut self, room: &RoomId) -> Result<Claim, Error> {
+        let shard = self.shards.of(room);
+        if let Some(claim) = self.claims.get(&shard) {
+            return Ok(*claim);
+        }
+        let (me, least) = self.elect.elect(shard).await?;
+        let claim = patiently(|| self.journal.claim(shard, me, least)).await?;
+        self.claims.insert(shard, claim);
+        Ok(claim)
+    }
+
     /// Claims the room's shard, and opens the room.
     async fn open(&mut self, room: &RoomId, was: Seq) -> Result<Target, Error> {
-        let shard = self.shards.of(room);
-        let claim = match self.claims.get(&shard) {
-            Some(claim) => *claim,
-            None => {
-                let (me, least) = self.elect.elect(shard).await?;
-                let claim = patiently(|| self.journal.claim(shard, me, least)).await?;
-                self.claims.insert(shard, claim);
-                claim
-            }
-        };
+        let claim = self.claim(room).await?;
         let opened = patiently(|| self.journal.open_reaching(room, claim, was)).await?;
         let state = opened.replay();
         if state.head != was {
@@ -182,6 +248,7 @@ impl Taken {
             gateways: sessions.map(|(_, session)| session.gateway).collect(),
             forgets: state.kept.purge.is_some() || !state.erasures.pending.is_empty(),
             holes: Vec::new(),
+            no_place: Vec::new(),
         }
     }
 }
@@ -191,8 +258,6 @@ struct Present<'a> {
     room: &'a RoomId,
     pages: Pages,
     events: VecDeque<Event>,
-    /// What is missing here stays so.
-    is_partial: bool,
     /// What is before it was let go here.
     start: Seq,
 }
@@ -228,7 +293,7 @@ impl Present<'_> {
     }
 
     fn misses(&self, event: &Event) -> Result<(), Error> {
-        match self.is_partial || event.seq < self.start {
+        match event.seq < self.start {
             true => Ok(()),
             false => Err(self.differs(event, "is missing there")),
         }
@@ -384,7 +449,7 @@ impl Target {
 }
 
 /// Repeats a call, identical, while its outcome may become definite.
-async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, JournalError>
+pub(super) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, JournalError>
 where
     F: Future<Output = Result<T, JournalError>>,
 {

@@ -14,6 +14,7 @@ mod form;
 mod intake;
 mod names;
 mod read;
+mod refill;
 mod source;
 mod write;
 
@@ -87,6 +88,11 @@ pub trait Incoming: Send {
     /// journal has besides stays, and its state is what they make of the one there.
     fn is_partial(&self) -> bool {
         false
+    }
+
+    /// The first place that is not to be gone, as far as that is known beforehand.
+    fn let_go(&self) -> Seq {
+        Seq::ZERO
     }
 
     /// Its state at the head. Asked once, after the last page.

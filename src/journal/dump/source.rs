@@ -3,7 +3,10 @@
 use super::{Error, Incoming, Names, Whole, whole};
 use crate::{
     bus::{Ask, Bus, Error as BusError},
-    journal::{Error as JournalError, inspect::End},
+    journal::{
+        Error as JournalError,
+        inspect::{End, starts},
+    },
     room::{Erasing, Event, Kind, RoomId, Seq, State},
 };
 use async_trait::async_trait;
@@ -55,11 +58,12 @@ impl Source {
         if let Some(purge) = end.state.kept.purge {
             events.before = Seq(purge.seq.0.saturating_sub(1));
         }
-        let erasing = self.erasing(room, &end.state, head).await?;
+        let (erasing, let_go) = self.goes(room, &end.state, head).await?;
         Ok((head > Seq::ZERO).then_some(JournalRoom {
             events,
             state: end.state,
             erasing,
+            let_go,
             is_partial: self.is_partial,
         }))
     }
@@ -74,9 +78,11 @@ impl Source {
         Ok(raw.is_empty().then_some(state.head))
     }
 
-    /// What is erased of a room and still journaled: as its state says, and events behind that.
-    async fn erasing(&self, room: &RoomId, state: &State, head: Seq) -> Result<Erasing, Error> {
+    /// What is erased of a room and still journaled, and the first place that is not to be gone: as
+    /// its state says, and events behind that.
+    async fn goes(&self, room: &RoomId, state: &State, head: Seq) -> Result<(Erasing, Seq), Error> {
         let (mut erasing, mut from) = (state.erasures.erasing(), state.head.next());
+        let mut let_go = state.kept.first();
         while from <= head {
             let page = self.journal.read(room, from, head).await?;
             let Some(last) = page.last().map(|last| last.seq) else {
@@ -84,12 +90,13 @@ impl Source {
             };
             from = last.next();
             for event in page {
+                let_go = let_go.max(starts(&event));
                 if let Kind::Erased { user, through } = event.kind {
                     erasing.add(user, through);
                 }
             }
         }
-        Ok(erasing)
+        Ok((erasing, let_go))
     }
 
     /// How far a room is journaled for certain, while its owner may be writing it: what is behind
@@ -164,6 +171,8 @@ pub struct JournalRoom {
     state: State,
     /// What is not carried on.
     erasing: Erasing,
+    /// What is before it is to be gone.
+    let_go: Seq,
     is_partial: bool,
 }
 
@@ -179,6 +188,10 @@ impl Incoming for JournalRoom {
 
     fn is_partial(&self) -> bool {
         self.is_partial
+    }
+
+    fn let_go(&self) -> Seq {
+        self.let_go
     }
 
     async fn page(&mut self) -> Result<Vec<Event>, Error> {

@@ -3,8 +3,8 @@
 
 mod verify;
 
-pub(super) use verify::contradictions;
 pub use verify::{Report, verify};
+pub(super) use verify::{contradictions, starts};
 
 use super::{
     Error, Journal, Limits,

@@ -31,6 +31,8 @@ pub struct Report {
     pub first: Option<Seq>,
     /// What is gone, though later places were given.
     pub holes: Vec<Hole>,
+    /// What of it the bus has still, and of what comes behind the end: whoever asks it notes that.
+    pub on_bus: Vec<Hole>,
     /// On which journal that is, by what happens to it.
     lost_how: &'static str,
     /// It was removed: nothing is left but how far it went, so that no place is given again.
@@ -59,10 +61,15 @@ impl Report {
     /// What is wrong, in a word for people and scripts, and what that means; `None`: nothing is.
     pub fn verdict(&self) -> Option<(&'static str, String)> {
         let missing: u64 = self.holes.iter().map(Hole::count).sum();
+        let on_bus: u64 = self.on_bus.iter().map(Hole::count).sum();
         match (self.problems.is_empty(), missing) {
             (false, _) => {
                 let what = "is damaged: do not write to it before you know why";
                 Some(("DAMAGED", what.to_owned()))
+            }
+            (true, _) if on_bus > 0 => {
+                let what = format!("lacks {on_bus} events that the bus still has");
+                Some(("BEHIND THE BUS", what))
             }
             (true, 0) => None,
             (true, _) => {
@@ -126,13 +133,22 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "holes: {}. The room goes on without them: readers get `reset` there, pages of \
-                 history say `missing`, no place is given again. Only a backup has what is gone, \
-                 and it can be put back while no node runs. `safe-chat doctor` says what makes the \
+                 history say `missing`, no place is given again. Only a backup has what neither this \
+                 store nor the bus has, and it can be put back while no node runs. `safe-chat doctor` says what makes the \
                  store lose events",
                 match self.lost_how {
                     "" => "nothing of these places is stored",
                     how => how,
                 }
+            )?;
+        }
+        if !self.on_bus.is_empty() {
+            writeln!(
+                f,
+                "the bus still has events {}: stop all nodes and run `safe-chat journal recover` \
+                 before its bounds drop them. What is behind the end, a node that opens the room \
+                 writes back as well",
+                Hole::list(&self.on_bus)
             )?;
         }
         for problem in &self.problems {
@@ -293,7 +309,7 @@ impl Check {
 }
 
 /// The first place that stays behind an event; [`Seq::ZERO`]: it says nothing of that.
-fn starts(event: &Event) -> Seq {
+pub(in crate::journal) fn starts(event: &Event) -> Seq {
     let purged = (event.kind == Kind::Purged).then_some(event.seq);
     let trimmed = event.changes.iter().filter_map(|change| match change {
         Change::Trimmed { start, .. } => Some(*start),

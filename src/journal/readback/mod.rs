@@ -15,6 +15,7 @@
 
 mod claim;
 mod copies;
+mod fill;
 mod open;
 mod page;
 mod pins;
@@ -453,6 +454,29 @@ impl<S: Store> Journal for ReadBack<S> {
         self.rooms.check_quiet(room, claim.epoch(), head)?;
         self.confirm_fence(claim).await?;
         retire::remove(&self.store, room, (claim.epoch(), head), before).await
+    }
+
+    async fn fill(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        events: &[Event],
+        next: Option<Seq>,
+    ) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        self.confirm_fence(claim).await?;
+        let mut commit = Commit {
+            epoch: claim.epoch(),
+            events: events.to_vec(),
+        };
+        let written = rows(&commit);
+        let epoch = fill::epoch(&self.store, room, &written, next, claim.epoch()).await?;
+        let Some(epoch) = epoch else {
+            return Ok(false);
+        };
+        commit.epoch = epoch;
+        self.journal(room, claim, &rows(&commit)).await?;
+        Ok(true)
     }
 
     async fn has_snapshot_below(&self, room: &RoomId, place: Seq) -> Result<bool, Error> {
