@@ -147,10 +147,13 @@ mod with {
         }
         let fact = fact(config, &journal).await?;
         let behind = match config.node.has(Role::Writer) {
-            true => ends_before(&journal, bus).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "how far the bus goes cannot be seen now");
-                None
-            }),
+            true => match ends_before(&journal, bus).await {
+                Ok((_, behind)) => behind,
+                Err(error) => {
+                    tracing::debug!(%error, "how far the bus goes cannot be seen now");
+                    None
+                }
+            },
             false => None,
         };
         Ok((Arc::new(journal), fact, behind))

@@ -3,7 +3,7 @@
 
 use super::{
     Ports, cassandra,
-    look::strange,
+    look::{found_again, strange},
     wait::{Outlook, Wait},
 };
 use crate::{
@@ -57,7 +57,8 @@ pub(super) async fn ports(
             config.bus.prefix
         ),
     )];
-    let settings = super::agree(config, &nats, super::known(config)).await?;
+    let wanted = found_again(config, &nats, super::known(config)).await?;
+    let settings = super::agree(config, &nats, wanted).await?;
     settings.check_complete()?;
     let bus = Arc::new(nats.clone());
     let (journal, mut fact, behind) = journal(config, readiness, bus.clone(), settings).await?;

@@ -5,12 +5,17 @@
 use super::{cassandra, connect::nats_config};
 use crate::{
     bus::{
-        ClusterId, Error as BusError, ImportId, Incomplete, JournalKind, Settings,
+        ClusterId, Error as BusError, Feed as _, ImportId, Incomplete, JournalKind, Settings,
         nats::{self, Nats, Survey, prefix_of_cluster, survey},
     },
     config::Config,
-    journal::{self, bus::OnBus, dump::Whole},
-    room::{RoomId, Shards},
+    journal::{
+        self, Hole,
+        bus::OnBus,
+        dump::Whole,
+        inspect::{Report, verify},
+    },
+    room::{RoomId, Seq, Shards},
     telemetry::say,
 };
 use anyhow::{Context, bail, ensure};
@@ -19,6 +24,13 @@ use uuid::Uuid;
 
 /// Rooms that are named to whoever asks for one that is not there.
 const FIRST: usize = 5;
+
+/// Messages of the bus that are read at a time.
+const MESSAGES: usize = 500;
+
+/// Places before the last one of a room that are looked at when Cassandra is compared with the bus.
+#[cfg(feature = "cassandra")]
+const COMPARED: u64 = 1000;
 
 /// What decides where a command looks.
 const WHERE: &str = "the prefix or keyspace of this command (bus.prefix, cassandra.keyspace)";
@@ -30,9 +42,28 @@ pub(crate) struct Looked {
     place: String,
     /// Whether rooms may be missing that are still to come.
     is_incomplete: bool,
+    /// Of rooms in Cassandra: the bus of the cluster, if it is there.
+    bus: Option<Nats>,
 }
 
 impl Looked {
+    /// Checks a room, also for what it lacks and the bus has.
+    pub(crate) async fn verify(&self, room: &RoomId) -> anyhow::Result<Report> {
+        let published = match &self.bus {
+            // Before the room is read, which may be written meanwhile.
+            Some(bus) => bus.last(room).await?,
+            None => None,
+        };
+        let mut report = verify(&*self.journal, room).await?;
+        if let (Some(bus), Some(published)) = (&self.bus, published) {
+            let behind = Hole::between(report.head, published.seq.next());
+            for hole in report.holes.iter().copied().chain(behind) {
+                report.on_bus.extend(still_has(bus, room, hole).await?);
+            }
+        }
+        Ok(report)
+    }
+
     /// What to say of a room that is not there.
     pub(crate) async fn missing(&self, room: &RoomId) -> String {
         let Self { journal, place, .. } = self;
@@ -70,18 +101,48 @@ pub(crate) async fn look(config: &Config) -> anyhow::Result<Looked> {
     if let Some(why) = &incomplete {
         say(&format!("warning: {why}\n"));
     }
-    let journal: Arc<dyn Whole> = match config.journal.kind {
+    let (journal, bus): (Arc<dyn Whole>, _) = match config.journal.kind {
         JournalKind::Bus => {
             let bus = Nats::connect(&looking(config, shards)).await?;
-            Arc::new(OnBus::new(Arc::new(bus), shards))
+            (Arc::new(OnBus::new(Arc::new(bus), shards)), None)
         }
-        JournalKind::Cassandra => in_cassandra(config, stored).await?,
+        JournalKind::Cassandra => {
+            let bus = match stored.filter(|stored| !is_copy(stored)) {
+                Some(_) => Some(Nats::connect(&looking(config, shards)).await?),
+                None => None,
+            };
+            (in_cassandra(config, stored).await?, bus)
+        }
     };
     Ok(Looked {
         journal,
         place: place(config),
         is_incomplete: incomplete.is_some(),
+        bus,
     })
+}
+
+/// What the bus has of places that a room lacks.
+async fn still_has(bus: &Nats, room: &RoomId, hole: Hole) -> Result<Vec<Hole>, BusError> {
+    let mut there: Vec<Hole> = Vec::new();
+    let mut next = bus.find(room, hole.first).await?;
+    while let Some(from) = next {
+        let page = bus.stored(room, from, MESSAGES).await?;
+        let last = page.last().filter(|last| last.seq < hole.last);
+        next = last.map(|last| last.position.next());
+        let events = page.into_iter().flat_map(|message| message.events);
+        for seq in events.map(|event| event.seq) {
+            match there.last_mut() {
+                _ if seq < hole.first || seq > hole.last => {}
+                Some(last) if last.last.next() == seq => last.last = seq,
+                _ => there.push(Hole {
+                    first: seq,
+                    last: seq,
+                }),
+            }
+        }
+    }
+    Ok(there)
 }
 
 /// The configured keyspace, which is that of the cluster if `stored` has one.
@@ -156,7 +217,8 @@ async fn refusal_of(config: &Config, found: &Survey) -> Option<String> {
     }
 }
 
-/// As [`refusal`], also of what a node must wait for: rooms that are still to come.
+/// As [`refusal`], also of what a node must wait for: rooms that are still to come; and that there
+/// are no settings, which it would store again.
 pub(crate) async fn keeps_out(config: &Config) -> Option<String> {
     let shards = config.cluster.validate().ok()?;
     let found = survey(&looking(config, shards)).await.ok()?;
@@ -165,7 +227,8 @@ pub(crate) async fn keeps_out(config: &Config) -> Option<String> {
     }
     match found {
         Survey::Cluster(Some(stored)) => stored.check_complete().err().map(|why| why.to_string()),
-        _ => None,
+        Survey::Cluster(None) => Some(vacant(config)),
+        Survey::Nothing(_) => None,
     }
 }
 
@@ -325,37 +388,144 @@ pub(super) fn looking(config: &Config, shards: Shards) -> nats::Config {
     }
 }
 
-/// A room that Cassandra has less of than the bus, if there is one among those that were used
-/// lately. Nodes go on behind what is missing, so it is looked for before any starts.
+/// What Cassandra has of what was published lately.
 #[cfg(feature = "cassandra")]
-pub(crate) async fn behind(config: &Config) -> anyhow::Result<Option<journal::Behind>> {
+pub(crate) enum Newest {
+    /// Nothing could be compared, and why.
+    Nothing(String),
+    /// All of so many rooms.
+    All(usize),
+    /// Less than the bus: of which room, and what to do.
+    Less(String),
+}
+
+/// Compares the newest events of the rooms that were used lately, in Cassandra and on the bus.
+#[cfg(feature = "cassandra")]
+pub(crate) async fn newest(config: &Config) -> anyhow::Result<Newest> {
     let shards = config.cluster.validate()?;
     let bus = looking(config, shards);
-    let Survey::Cluster(Some(stored)) = survey(&bus).await? else {
-        return Ok(None);
+    let stored = match survey(&bus).await? {
+        Survey::Cluster(Some(stored)) => stored,
+        Survey::Cluster(None) => return Ok(Newest::Nothing(vacant(config))),
+        Survey::Nothing(why) => return Ok(Newest::Nothing(why)),
     };
     let bus = Nats::connect(&bus).await?;
     let journal = in_cassandra(config, Some(stored)).await?;
-    ends_before(&*journal, &bus).await
+    let (rooms, behind) = ends_before(&*journal, &bus).await?;
+    if let Some(behind) = behind {
+        return Ok(Newest::Less(behind.to_string()));
+    }
+    for (room, published) in &rooms {
+        let lacks = lacks(&*journal, &bus, room, *published).await?;
+        if !lacks.is_empty() {
+            let lacks = Hole::list(&lacks);
+            return Ok(Newest::Less(format!(
+                "room {room} lacks events {lacks}, which the bus still has: stop all nodes, run \
+                 `safe-chat journal recover` with their configuration, and start them again"
+            )));
+        }
+    }
+    Ok(match rooms.len() {
+        0 => Newest::Nothing("nothing was compared: the bus has no events".into()),
+        rooms => Newest::All(rooms),
+    })
 }
 
-/// The same of an open journal.
+/// What a room lacks of its newest places and the bus has.
+#[cfg(feature = "cassandra")]
+async fn lacks(
+    journal: &dyn Whole,
+    bus: &Nats,
+    room: &RoomId,
+    last: Seq,
+) -> anyhow::Result<Vec<Hole>> {
+    let state = journal.snapshot(room).await?.unwrap_or_default();
+    let mut before = Seq(last.0.saturating_sub(COMPARED)).max(Seq(state.kept.first().0 - 1));
+    let mut lacks = Vec::new();
+    while before < last {
+        let page = journal.read(room, before.next(), last).await?;
+        let next = page.first().map_or(last.next(), |event| event.seq);
+        if let Some(hole) = Hole::between(before, next) {
+            lacks.extend(still_has(bus, room, hole).await?);
+        }
+        before = page.last().map_or(last, |event| event.seq);
+    }
+    Ok(lacks)
+}
+
+/// The rooms that were used lately and how far they were published, and one of which a journal has
+/// less, if there is one.
 #[cfg(feature = "cassandra")]
 pub(super) async fn ends_before(
     journal: &dyn journal::inspect::Inspect,
     bus: &Nats,
-) -> anyhow::Result<Option<journal::Behind>> {
-    for (room, published) in bus.newest().await? {
-        let journaled = journal.end(&room).await?.reached;
-        if journaled < published {
-            return Ok(Some(journal::Behind {
-                room,
+) -> anyhow::Result<(Vec<(RoomId, Seq)>, Option<journal::Behind>)> {
+    let rooms = bus.newest().await?;
+    for (room, published) in &rooms {
+        let journaled = journal.end(room).await?.reached;
+        if journaled < *published {
+            let behind = journal::Behind {
+                room: room.clone(),
                 journaled,
-                published,
-            }));
+                published: *published,
+            };
+            return Ok((rooms, Some(behind)));
         }
     }
-    Ok(None)
+    Ok((rooms, None))
+}
+
+/// What to say of a cluster without settings.
+fn vacant(config: &Config) -> String {
+    let keyspace = match config.journal.kind {
+        JournalKind::Bus => String::new(),
+        JournalKind::Cassandra => format!(
+            ", with the id of the cluster that keyspace {} has",
+            config.cassandra.keyspace
+        ),
+    };
+    format!(
+        "the settings of the cluster (prefix {}) are missing, or cannot be read: a node that writes \
+         stores them again{keyspace}. Whether an import, a copy or a recover had not come to its \
+         end is not known any more: if one was going on, run it again first",
+        config.bus.prefix
+    )
+}
+
+/// What the settings of a cluster are to be whose bus has lost them: they name the cluster that the
+/// keyspace is of, and no new one. `wanted`, where nothing was lost.
+pub(super) async fn found_again(
+    config: &Config,
+    bus: &Nats,
+    wanted: Settings,
+) -> anyhow::Result<Settings> {
+    if config.journal.kind == JournalKind::Bus || !bus.lost_settings().await? {
+        return Ok(wanted);
+    }
+    let keyspace = &config.cassandra.keyspace;
+    let Some((id, cluster)) = cassandra::noted(config).await else {
+        bail!(
+            "{}; and keyspace {keyspace} cannot be asked now: start again when it can",
+            vacant(config)
+        );
+    };
+    let (Some(id), Some(cluster)) = (id, cluster) else {
+        return Ok(wanted);
+    };
+    if let Another::Here(why) = another(config, None, cluster).await {
+        bail!(why);
+    }
+    tracing::warn!(
+        %cluster, keyspace,
+        "the settings of the cluster were removed, or cannot be read: they are stored again, with \
+         the id that its keyspace has. Whether an import had not come to its end is not known any \
+         more"
+    );
+    Ok(Settings {
+        cluster: Some(cluster),
+        keyspace: Some(id),
+        ..wanted
+    })
 }
 
 /// What to say of a switch that is done already; a copy to where rooms are is refused.

@@ -5,7 +5,7 @@ use super::{
     agree, cassandra,
     connect::nats_config,
     known,
-    look::{in_cassandra, looking, place, refusal, there, unfinished},
+    look::{found_again, in_cassandra, looking, place, refusal, there, unfinished},
 };
 use crate::{
     bus::{
@@ -164,6 +164,7 @@ async fn agreed(config: &Config, wanted: Settings) -> anyhow::Result<(Nats, Sett
         ..nats_config(config, shards)
     };
     let bus = Nats::connect(&writing).await?;
+    let wanted = found_again(config, &bus, wanted).await?;
     let settings = agree(config, &bus, wanted).await?;
     Ok((bus, settings))
 }

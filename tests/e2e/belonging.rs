@@ -187,8 +187,26 @@ async fn two_clusters_do_not_share_a_keyspace_nor_one_cluster_two_of_them() {
         &["keeps its rooms in Cassandra", "journal.kind to cassandra"],
     );
 
-    // The bus is gone as a whole: what the refusal says to type makes it the same cluster again.
+    // Its settings alone are gone: the keyspace says which cluster it is.
     node.kill().await;
+    let key = scene.key("SHARDS", "settings");
+    let mut removed = HeaderMap::new();
+    removed.insert("KV-Operation", "DEL");
+    for (headers, payload) in [(removed, ""), (HeaderMap::new(), "garbage")] {
+        scene.operator.store(&key, headers, payload).await;
+        let looked = scene.cluster.run(&["doctor"], &[]).await;
+        let told = looked.stdout.contains("the settings of the cluster");
+        assert!(told && looked.code == Some(1), "{looked:?}");
+        let mut node = scene.cluster.node("found").await;
+        let noted = settings(&scene).await;
+        assert_eq!((&noted["cluster"], &noted["keyspace"]), (&id, &keyspace));
+        assert!(node.head("aaa").await >= 2, "its rooms are there");
+        let said = node.logs();
+        assert!(said.contains("the id that its keyspace has"), "{said}");
+        node.kill().await;
+    }
+
+    // The bus is gone as a whole: what the refusal says to type makes it the same cluster again.
     for bucket in ["SHARDS", "NODES", "SESSIONS", "SNAPSHOTS"] {
         scene.operator.delete(&scene.bucket(bucket)).await;
     }
@@ -201,7 +219,6 @@ async fn two_clusters_do_not_share_a_keyspace_nor_one_cluster_two_of_them() {
         &[&theirs, "Only if the bus of that cluster is lost"],
     );
     let last = ended.stderr.lines().last().expect("a line");
-    let key = scene.key("SHARDS", "settings");
     scene
         .operator
         .store(&key, HeaderMap::new(), typed(last))

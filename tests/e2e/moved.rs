@@ -452,6 +452,19 @@ async fn goes_back(cluster: &Cluster, to: u64) {
     }
 }
 
+/// Forgets events of the room aaa that others follow.
+async fn loses(cluster: &Cluster, places: std::ops::RangeInclusive<u64>) {
+    let address = cluster.cassandra_address().expect("Cassandra");
+    let session = SessionBuilder::new().known_node(address).build().await;
+    let (keyspace, first, last) = (cluster.keyspace(), places.start(), places.end());
+    let statement = format!(
+        "DELETE FROM {keyspace}.journal WHERE room = 'aaa' AND partition_nr = 0 AND seq >= {first} \
+         AND seq <= {last}"
+    );
+    let deleted = session.expect("a session").query_unpaged(statement, ());
+    deleted.await.expect("deleted");
+}
+
 /// Puts the name of a room back into Cassandra, as a backup from before its removal does.
 async fn notes_a_room(cluster: &Cluster, room: &str) {
     let address = cluster.cassandra_address().expect("Cassandra");
@@ -498,21 +511,36 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     goes_on(&mut harry, &before).await;
     assert!(!node.logs().contains("are gone"), "{}", node.logs());
 
-    // Without that: no place is given again, and whoever was there is told.
+    // Without that: whoever opens it writes it back.
     let head = node.head("aaa").await;
+    let before = history(&node).await;
     node.kill().await;
     goes_back(&cluster, 3).await;
-    let node = cluster.node("third").await;
+    let mut node = cluster.node("third").await;
     // Before anybody has opened it.
     node.warned("the journal ends before the bus").await;
-    let query = "key-reader&since=2";
-    let mut reader = Person::joins(&node, "aaa", "reader", query, JSON).await;
-    let welcome = reader.json().await;
-    assert!(welcome["seq"].as_u64() > Some(head), "{welcome}");
-    assert_eq!(reader.json().await["seq"], 3);
-    assert_eq!(reader.json().await["type"], "reset");
+    let (mut harry, missed) = resumes(&node, 2, head).await;
+    assert_eq!(missed, before[2..head as usize]);
+    goes_on(&mut harry, &before).await;
     let said = node.logs();
-    assert!(said.contains("events of the room are gone"), "{said}");
+    assert!(said.contains("they were written back"), "{said}");
+    assert!(!said.contains("are gone"), "{said}");
     let told = said.matches("the journal ends before the bus").count();
     assert_eq!(told, 1, "{said}");
+    node.kill().await;
+
+    // What is missing below the end of a room, no opening sees.
+    loses(&cluster, 4..=6).await;
+    ends("room aaa lacks events 4 to 6, which the bus still has").await;
+    let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
+    is_refused(&verified, &["events that the bus still has"]);
+    assert!(verified.stdout.contains("4 to 6"), "{verified:?}");
+    let recovered = cluster.run(&["journal", "recover"], &[]).await;
+    done(&recovered);
+    assert!(recovered.stdout.contains("3 events added"), "{recovered:?}");
+    done(&cluster.run(&["journal", "verify", "aaa"], &[]).await);
+    ends("it has what was published last").await;
+    let node = cluster.node("fourth").await;
+    let (_harry, missed) = resumes(&node, 2, head).await;
+    assert_eq!(missed, before[2..head as usize]);
 }

@@ -288,6 +288,12 @@ impl Nats {
         settings::command(&self.subjects, settings)
     }
 
+    /// Whether the cluster had settings, or shards with a record, and has no settings now that can
+    /// be read.
+    pub async fn lost_settings(&self) -> Result<bool, Error> {
+        settings::are_lost(&self.registry, &self.subjects).await
+    }
+
     /// Notes in the cluster's settings that its rooms are kept elsewhere from now on. Nobody may be
     /// writing them.
     pub async fn switch(&self, to: JournalKind, keyspace: Option<Uuid>) -> Result<(), Error> {

@@ -65,6 +65,15 @@ pub(super) async fn stored(link: &Link, subjects: &Subjects) -> Result<Option<Se
     })
 }
 
+/// Whether there were settings, or shards with a record, and now none that can be read.
+pub(super) async fn are_lost(link: &Link, subjects: &Subjects) -> Result<bool, Error> {
+    match find(link, subjects).await? {
+        Found::Stored(..) => Ok(false),
+        Found::Vacant(previous, _) if previous.revision > 0 => Ok(true),
+        Found::Vacant(..) => Ok(highest(link, subjects, 0).await?.is_some()),
+    }
+}
+
 /// Whether something may be stored that this program does not read.
 pub(super) async fn are_newer(link: &Link, subjects: &Subjects) -> Result<bool, Error> {
     let stored = stored(link, subjects).await?;

@@ -2,7 +2,7 @@
 
 use super::{Finding, State, clock};
 use crate::{
-    app::look::behind,
+    app::look::{self, Newest},
     config::{Config, JournalKind},
     journal::{
         Error,
@@ -45,9 +45,14 @@ pub(super) async fn newest(config: &Config, is_refused: bool) -> Option<Finding>
     if config.journal.kind == JournalKind::Bus || is_refused {
         return None;
     }
-    Some(match behind(config).await {
-        Ok(None) => Finding::new(check, State::Ok, "it has what was published last"),
-        Ok(Some(behind)) => Finding::new(check, State::Fail, behind.to_string()),
+    Some(match look::newest(config).await {
+        Ok(Newest::All(rooms)) => Finding::new(
+            check,
+            State::Ok,
+            format!("it has what was published last (rooms compared: {rooms})"),
+        ),
+        Ok(Newest::Nothing(why)) => Finding::new(check, State::Skipped, why),
+        Ok(Newest::Less(what)) => Finding::new(check, State::Fail, what),
         Err(error) => {
             let is_refused = matches!(error.downcast_ref(), Some(Error::Unusable(_)));
             let state = if is_refused {

@@ -6,7 +6,7 @@ mod carry;
 use super::{Settings, stdout::print};
 use crate::{
     app::look::{Looked, look},
-    journal::inspect::{HEAD, inspect, verify},
+    journal::inspect::{HEAD, inspect},
     room::RoomId,
 };
 use anyhow::bail;
@@ -81,7 +81,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Verify { room, settings } => {
             let looked = look(&settings.read()?).await?;
-            let report = verify(&*looked.journal, &room).await?;
+            let report = looked.verify(&room).await?;
             // The verdict is the exit code, whether or not somebody reads on.
             let _ = print(&report.to_string())?;
             is_there(!report.is_empty(), &looked, &room).await?;
