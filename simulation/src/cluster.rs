@@ -75,13 +75,13 @@ fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
 /// In some of those an operator has rooms purged, whether or not they keep everything otherwise.
 fn purges(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "purges");
-    conditions == Conditions::Rough && random.chance(400)
+    matches!(conditions, Conditions::Rough | Conditions::PutBack) && random.chance(400)
 }
 
 /// In some, whatever else is forgotten, an operator has content erased.
 fn erases(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "erasures");
-    conditions == Conditions::Rough && random.chance(400)
+    matches!(conditions, Conditions::Rough | Conditions::PutBack) && random.chance(400)
 }
 
 /// The servers and the nodes. Clones are the same cluster.
@@ -122,7 +122,7 @@ struct Nodes {
 impl Cluster {
     pub(crate) fn new(conditions: Conditions, seed: u64) -> Self {
         let mut random = Random::of(seed, "cluster");
-        let kept = if random.chance(500) {
+        let kept = if random.chance(500) || conditions == Conditions::PutBack {
             Kept::InDatabase
         } else {
             Kept::OnBus
@@ -131,6 +131,7 @@ impl Cluster {
         let weather = Weather::of(seed);
         // Small, so that it drops events that a gateway still wants.
         let events = (kept == Kept::InDatabase).then(|| 20 + random.below(200) as usize);
+        let events = events.filter(|_| conditions != Conditions::PutBack);
         let usual = Config::default().epoch;
         let passing = (conditions == Conditions::RoomsGo).then(|| Passing::of(seed));
         let epoch = match has_sealed(seed) && passing.is_none() {
@@ -357,6 +358,16 @@ impl Cluster {
                 0
             },
         );
+    }
+
+    /// The database as it is now.
+    pub(crate) fn backup(&self) -> Database {
+        self.0.database.copy()
+    }
+
+    /// The database as it was; the bus stays. No node runs.
+    pub(crate) fn put_back(&self, backup: &Database) {
+        self.0.database.put_back(backup);
     }
 
     /// From now on everything works, and all nodes run.

@@ -135,7 +135,8 @@ pub(crate) async fn kept(board: &Board, cluster: &Cluster) -> Vec<String> {
             continue;
         };
         let events = cluster.events(&room, head).await;
-        let lingers = board.counted().of("LoseTail") > 0;
+        let counted = board.counted();
+        let lingers = counted.of("LoseTail") + counted.of("PutBack") > 0;
         let found = board.room(&name, |room| {
             against(&events, head, (cluster.keeps(), purged), lingers, room)
         });

@@ -23,6 +23,7 @@ enum Kind {
     SlowRecords,
     KillAll,
     Join,
+    PutBack,
 }
 
 const KINDS: [Kind; 10] = [
@@ -63,6 +64,7 @@ impl Plan {
             Conditions::RoomsGo => Self::rough(seed, ends, 24),
             Conditions::Calm => Vec::new(),
             Conditions::RollingRestart => Self::rolling_restart(),
+            Conditions::PutBack => Self::put_back(seed),
         };
         Self { faults, ends }
     }
@@ -76,6 +78,19 @@ impl Plan {
             size: 0,
         };
         [8, 18, 28].into_iter().zip(NODES).map(restart).collect()
+    }
+
+    /// The database goes back twice, to before so long.
+    fn put_back(seed: u64) -> Vec<Fault> {
+        let mut random = Random::of(seed, "plan");
+        let begins = [1, 22].map(|at| Fault {
+            at: Duration::from_secs(at) + random.time(Duration::from_secs(5)),
+            kind: Kind::PutBack,
+            node: NODES[0],
+            lasts: random.time(Duration::from_secs(12)),
+            size: 0,
+        });
+        begins.into()
     }
 
     /// At most so many.
@@ -143,6 +158,17 @@ impl Fault {
                     .into_iter()
                     .for_each(|name| cluster.kill(name));
                 sleep(lasts).await;
+                NODES.into_iter().for_each(|name| cluster.start(name));
+            }
+            Kind::PutBack => {
+                let backup = cluster.backup();
+                sleep(lasts).await;
+                cluster
+                    .names()
+                    .into_iter()
+                    .for_each(|name| cluster.kill(name));
+                cluster.put_back(&backup);
+                sleep(Duration::from_secs(1)).await;
                 NODES.into_iter().for_each(|name| cluster.start(name));
             }
             Kind::Drain => {

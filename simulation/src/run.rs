@@ -52,6 +52,8 @@ pub enum Conditions {
     RollingRestart,
     /// Whatever the seed says, for longer, in rooms that go when nobody comes to them.
     RoomsGo,
+    /// All nodes are killed and the database is put back to before; the bus has everything.
+    PutBack,
 }
 
 impl Conditions {
@@ -59,7 +61,7 @@ impl Conditions {
     pub(crate) fn rough(self) -> Duration {
         match self {
             Self::RoomsGo => ROUGH * 6,
-            Self::Rough | Self::Calm | Self::RollingRestart => ROUGH,
+            Self::Rough | Self::Calm | Self::RollingRestart | Self::PutBack => ROUGH,
         }
     }
 
@@ -68,7 +70,7 @@ impl Conditions {
         match self {
             // Somebody must be found to have left, and a purge is looked at once more.
             Self::RoomsGo => SETTLE * 4,
-            Self::Rough | Self::Calm | Self::RollingRestart => SETTLE,
+            Self::Rough | Self::Calm | Self::RollingRestart | Self::PutBack => SETTLE,
         }
     }
 }
@@ -107,7 +109,8 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
         Board::default(),
         Plan::of(conditions, seed),
     );
-    if matches!(conditions, Conditions::Calm | Conditions::RollingRestart) {
+    use Conditions::{Calm, PutBack, RollingRestart};
+    if matches!(conditions, Calm | RollingRestart | PutBack) {
         cluster.weather().calm();
     }
     let nodes = plan.nodes();

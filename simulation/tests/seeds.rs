@@ -13,6 +13,9 @@ const SEEDS: u64 = 500;
 /// Seeds in which rooms go; `GOING` sets another number.
 const GOING: u64 = 20;
 
+/// Seeds in which the database is put back; `BACK` sets another number.
+const BACK: u64 = 50;
+
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| {
         text.parse()
@@ -80,6 +83,22 @@ fn a_room_that_goes_is_never_shown_in_the_next_one() {
         summary.runs < GOING || lives > ended,
         "{lives} lives of {ended} rooms"
     );
+}
+
+/// What was journaled and the bus has still is there again: nothing that anybody was shown or told
+/// is missing, or another.
+#[test]
+fn what_the_bus_has_is_there_again_after_the_database_was_put_back() {
+    let from = number("FROM", 0);
+    let jobs = thread::available_parallelism().map_or(1, Into::into);
+    let seeds = from..from + number("BACK", BACK);
+    let summary = seeds::all(Conditions::PutBack, seeds, jobs, 5);
+    println!("{} seeds: {}", summary.runs, summary.count);
+    let failed = summary.failed.iter();
+    let failed = failed.map(|it| format!("seed {}:\n  {}", it.seed, it.violations.join("\n  ")));
+    let failed: Vec<String> = failed.collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(summary.count.of("PutBack") > 0);
 }
 
 #[cfg(tokio_unstable)] // Without it tokio takes no seed; .cargo/config.toml sets it.

@@ -151,6 +151,12 @@ impl Database {
         }
     }
 
+    /// Goes back to a backup.
+    pub fn put_back(&self, backup: &Self) {
+        let before = backup.step(|content| content.clone());
+        self.step(|content| *content = before);
+    }
+
     /// Has everything on a disk.
     pub fn sync(&self) {
         self.step(Content::sync);
