@@ -21,7 +21,7 @@ pub struct Settings {
     /// Rooms are being written by an operator's command, or one that did not come to its end: some
     /// are missing.
     pub is_incomplete: bool,
-    /// What was written last by such a command, or is being written: it alone completes that.
+    /// What such a command writes, until it has come to its end: it alone completes that.
     pub import: Option<ImportId>,
     /// The cluster that has the rooms of this one now.
     pub moved: Option<ClusterId>,
@@ -160,9 +160,10 @@ impl Settings {
 
     /// With an import of which all is there. What another one lacks is not there.
     pub fn completed(self, import: ImportId) -> Self {
-        let is_other = self.import.is_some_and(|other| other != import);
+        let lacks_another = self.lacks_another(import);
         Self {
-            is_incomplete: self.is_incomplete && is_other,
+            is_incomplete: lacks_another,
+            import: self.import.filter(|_| lacks_another),
             ..self
         }
     }
@@ -321,6 +322,21 @@ mod tests {
         assert_eq!(first.contradiction(&second), None, "one bus, one record");
         assert_eq!(first.filled(&second), first);
         assert_eq!(first.filled(&open), first);
+    }
+
+    #[test]
+    fn an_import_is_noted_until_it_has_come_to_its_end() {
+        let settings = whole(JournalKind::Bus);
+        let [one, other] = [1, 2].map(|n| ImportId::of_file([n; 32]));
+        let begun = settings.begun(one);
+        assert!(begun.is_incomplete && begun.completed(other) == begun);
+        let done = begun.completed(one);
+        assert_eq!((done.is_incomplete, done.import), (false, None));
+        let of_before = Settings {
+            is_incomplete: false,
+            ..begun
+        };
+        assert_eq!(of_before.completed(other).import, None);
     }
 
     #[test]
