@@ -62,6 +62,11 @@ pub(super) async fn history(
         }
         walk.read(core, room).await?;
         let mut history = walk.done();
+        if history.events.is_empty() && history.missing.is_some() {
+            let view = owner::owner(core, &Ask::head(room.clone())).await?;
+            // Nothing is kept of the room, and nothing of it is lost: it was removed.
+            history.missing = history.missing.filter(|_| view.first <= view.head);
+        }
         // Before and after: a replica that has started again since may know less.
         erasing.apply(&mut history.events);
         if let Some(replica) = &replica {
