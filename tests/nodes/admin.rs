@@ -102,10 +102,9 @@ async fn an_operator_looks_at_a_cluster_from_a_terminal() {
     assert_eq!(json["sessions"][0]["user"], "harry");
     assert_eq!(json["last_commit"]["seq"], 2);
 
-    let never = "nothing was ever written to room";
-    assert!(!room.contains(never), "{room}");
-    let nobodys = shows(&second, &["room", "aab"]).await;
-    assert!(nobodys.contains(&format!("{never} aab:")), "{nobodys}");
+    let nobodys = "room aab does not exist: nothing was ever written to it";
+    fails(&second, &["room", "aab"], 1, nobodys).await;
+    fails(&second, &["--json", "room", "aab"], 1, nobodys).await;
 
     let kicked = shows(&second, &["kick", "aaa", "harry"]).await;
     assert_eq!(kicked, "harry has left room aaa\n");

@@ -7,7 +7,7 @@ mod trace;
 
 use super::{internal::Internal, stdout::print};
 use crate::config::Loaded;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::{ArgGroup, Args, Subcommand};
 use hyper::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -207,7 +207,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
             let after = after.map_or(String::new(), |after| format!("&after={}", encoded(&after)));
             node.get(&format!("/rooms?limit={limit}{after}")).await
         }
-        Command::Room { room } => node.get(&format!("/rooms/{}", encoded(&room))).await,
+        Command::Room { room } => existing(&node, &room).await,
         Command::Kick { room, user } => {
             let path = format!("/rooms/{}/users/{}", encoded(&room), encoded(&user));
             node.ask(Method::DELETE, &path, None).await
@@ -270,6 +270,18 @@ pub(super) async fn run(options: Options) -> anyhow::Result<()> {
     // A reader that has seen enough is no error.
     let _ = print(&text)?;
     Ok(())
+}
+
+/// What there is of a room; of one that nobody has written there is nothing to look at.
+async fn existing(node: &Node, room: &str) -> anyhow::Result<Value> {
+    let answer = node.get(&format!("/rooms/{}", encoded(room))).await?;
+    if answer["head"] == 0 {
+        bail!(
+            "room {room} does not exist: nothing was ever written to it, or it was removed with \
+             its name: look at the name (safe-chat admin rooms)"
+        );
+    }
+    Ok(answer)
 }
 
 async fn operate(node: &Node, name: &str, operation: &str) -> anyhow::Result<Value> {

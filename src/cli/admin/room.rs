@@ -78,15 +78,7 @@ pub(super) fn room(answer: &Value) -> String {
             words(&answer["sessions"]["unknown_at"], ", ")
         ),
     };
-    let nothing = match answer["head"].as_u64() {
-        Some(0) => format!(
-            "nothing was ever written to room {}: nobody has joined it yet, or its name is \
-             another\n",
-            text(&answer["room"])
-        ),
-        _ => String::new(),
-    };
-    format!("{}{nothing}\n{}{silent}", table.render(), sessions.render())
+    format!("{}\n{}{silent}", table.render(), sessions.render())
 }
 
 pub(super) fn kicked(answer: &Value) -> String {
