@@ -485,9 +485,9 @@ fn vacant(config: &Config) -> String {
         ),
     };
     format!(
-        "the settings of the cluster (prefix {}) are missing, or cannot be read: a node that writes \
-         stores them again{keyspace}. Whether an import, a copy or a recover had not come to its \
-         end is not known any more: if one was going on, run it again first",
+        "the settings of the cluster (prefix {}) are missing, or cannot be read: a node that \
+         writes stores them again{keyspace}. Whether an import, a copy or a recover had not come \
+         to its end is not known any more: if one was going on, run it again first",
         config.bus.prefix
     )
 }

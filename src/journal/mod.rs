@@ -220,10 +220,11 @@ pub trait Journal: Send + Sync + 'static {
         before: Millis,
     ) -> Result<(), Error>;
 
-    /// Puts events back into places of one partition, dense, that are missing below the end of a room
-    /// which nobody has open: exactly those that were published there. `next`: the next place that
-    /// is stored, if there is one. `false`: something else is stored there, or it was removed, and
-    /// nothing is written. Confirmed before it writes and after. [`Error::Denied`]: this journal cannot.
+    /// Puts events back into places of one partition, dense, that are missing below the end of a
+    /// room which nobody has open: exactly those that were published there. `next`: the next place
+    /// that is stored, if there is one. `false`: something else is stored there, or it was removed,
+    /// and nothing is written. Confirmed before it writes and after. [`Error::Denied`]: this
+    /// journal cannot.
     async fn fill(
         &self,
         room: &RoomId,

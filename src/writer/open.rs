@@ -1,5 +1,5 @@
-//! Opening a room: replay it, write back what the journal has lost of its end and the bus has still,
-//! and publish what its last owner journaled but did not get to publish.
+//! Opening a room: replay it, write back what the journal has lost of its end and the bus has
+//! still, and publish what its last owner journaled but did not get to publish.
 
 use super::{Parts, definite::definite, room::Room};
 use crate::{

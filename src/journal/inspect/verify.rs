@@ -133,9 +133,9 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "holes: {}. The room goes on without them: readers get `reset` there, pages of \
-                 history say `missing`, no place is given again. Only a backup has what neither this \
-                 store nor the bus has, and it can be put back while no node runs. `safe-chat doctor` says what makes the \
-                 store lose events",
+                 history say `missing`, no place is given again. Only a backup has what neither \
+                 this store nor the bus has, and it can be put back while no node runs. \
+                 `safe-chat doctor` says what makes the store lose events",
                 match self.lost_how {
                     "" => "nothing of these places is stored",
                     how => how,
