@@ -121,6 +121,11 @@ pub(crate) async fn a_room_whose_past_is_let_go_goes_with_its_name(cluster: Clus
     })
     .await;
     nothing_is_on_the_bus_of(&cluster, "aaa").await;
+    let url = format!("{}/rooms/aaa/history?limit=9", node.url());
+    let page = reqwest::get(url).await.expect("an answer");
+    let page: Value = page.json().await.expect("JSON");
+    let told = (&page["events"], &page["missing"]);
+    assert_eq!(told, (&json!([]), &Value::Null), "nothing of it is lost");
     let mut harry = Person::joins_in_json(&node, "aaa", "harry", "another-key").await;
     harry.says("m1", "Hello again").await;
     assert_eq!(harry.next("journaled").await["duplicate"], false);
