@@ -109,8 +109,10 @@ async fn simulate(conditions: Conditions, seed: u64) -> Outcome {
         Board::default(),
         Plan::of(conditions, seed),
     );
-    use Conditions::{Calm, PutBack, RollingRestart};
-    if matches!(conditions, Calm | RollingRestart | PutBack) {
+    if matches!(
+        conditions,
+        Conditions::Calm | Conditions::RollingRestart | Conditions::PutBack
+    ) {
         cluster.weather().calm();
     }
     let nodes = plan.nodes();

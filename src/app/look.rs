@@ -3,6 +3,8 @@
 //! `doctor` ask the same.
 
 use super::{cassandra, connect::nats_config};
+#[cfg(feature = "cassandra")]
+use crate::room::Seq;
 use crate::{
     bus::{
         ClusterId, Error as BusError, Feed as _, ImportId, Incomplete, JournalKind, Settings,
@@ -15,7 +17,7 @@ use crate::{
         dump::Whole,
         inspect::{Report, verify},
     },
-    room::{RoomId, Seq, Shards},
+    room::{RoomId, Shards},
     telemetry::say,
 };
 use anyhow::{Context, bail, ensure};

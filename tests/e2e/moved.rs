@@ -461,8 +461,9 @@ async fn loses(cluster: &Cluster, places: std::ops::RangeInclusive<u64>) {
         "DELETE FROM {keyspace}.journal WHERE room = 'aaa' AND partition_nr = 0 AND seq >= {first} \
          AND seq <= {last}"
     );
-    let deleted = session.expect("a session").query_unpaged(statement, ());
-    deleted.await.expect("deleted");
+    let session = session.expect("a session");
+    let deleted = session.query_unpaged(statement, ()).await;
+    deleted.expect("deleted");
 }
 
 /// Puts the name of a room back into Cassandra, as a backup from before its removal does.
