@@ -169,7 +169,7 @@ fn also(former: &[PathBuf]) -> String {
         .collect();
     match files.is_empty() {
         true => String::new(),
-        false => format!(". So are your former keys, in {}", files.join(", ")),
+        false => format!(". The same of your former keys, in {}", files.join(", ")),
     }
 }
 
