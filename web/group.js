@@ -273,7 +273,7 @@ function invites({ user, isOther }) {
 function asks({ newcomers, left, invited }) {
   if (left) return "You have left the group of this room. You come back if you say so here, and it is open or somebody lets you in.";
   if (invited) return `${invited.user} invites you back into the group that you left.`;
-  if (newcomers === null) return "The service shows another group than the one that you were in: it may be somebody else's doing. Ask the others by another way before you go in.";
+  if (newcomers === null) return "The service shows another group than the one that you were in, or an older state of it: it may be somebody else's doing. Ask the others by another way before you go in.";
   return `Since you were in, ${holdersOf(newcomers)} came. Ask the others by another way whether they belong here, before you come back.`;
 }
 

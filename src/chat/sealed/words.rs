@@ -107,8 +107,8 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
              which this device does itself when nobody has for some minutes"
             .into(),
         Show::Ask(Question::AnotherGroup) => {
-            "! the server has another group than the one that you \
-            were in: ask the others by another way. /agree goes in all the same"
+            "! the server has another group than the one that you were in, or an older state of it \
+             than it has shown: ask the others by another way. /agree goes in all the same"
                 .into()
         }
         Show::Ask(Question::Newcomers(who)) => format!(
@@ -328,9 +328,9 @@ pub(super) fn unlisted(user: &str, is_own: bool, devices: &[Name]) -> Option<Str
 /// Devices of somebody are in with another key than the one that is to come in.
 pub(super) fn other_key(user: &str) -> String {
     format!(
-        "! /add {user}: {user} is in the group with another key, as it is when somebody changed it. \
-         If this one is theirs, which they tell you by another way: first /remove {user}, then the \
-         same again"
+        "! /add {user}: {user} is in the group with another key, as it is when somebody changed \
+         it. If this one is theirs, which they tell you by another way: first /remove {user}, then \
+         the same again"
     )
 }
 
