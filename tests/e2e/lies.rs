@@ -266,7 +266,7 @@ pub(crate) async fn nothing_is_encrypted_for_somebody_whose_removal_is_hidden(cl
     let said = || liar.was_sent().iter().filter(is_message).count();
     let before = said();
     charly.types("not for mallory\r");
-    let waits = "until the service shows a change of the group that it has";
+    let waits = "waiting to be sent, until the";
     charly.shows(waits).await;
     // Nor by who begins anew, and knows of it by what was stored.
     charly.types("\x03");
