@@ -170,12 +170,13 @@ async fn takeover(ground: &mut Ground, room: &str, told: &mut Grown) -> Result<(
     let killed = ground.kill(owner)?;
     let [message, another] = [room, &beside].map(|room| Message::new(room, "sam", "takeover"));
     let in_time = async |line: &mut Line, message| {
-        line.post(message).await?;
-        anyhow::Ok(killed.elapsed())
+        let again = line.post(message).await?;
+        anyhow::Ok((killed.elapsed(), again))
     };
-    let (of_room, of_another) =
+    let ((of_room, again), (of_another, _)) =
         tokio::try_join!(in_time(&mut here, &message), in_time(&mut there, &another))?;
     told.time("owner killed: an answer in the room", of_room);
+    told.number("that message was sent again", again);
     told.time(
         "owner killed: an answer in an empty room of its shard",
         of_another,

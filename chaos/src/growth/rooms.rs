@@ -26,7 +26,8 @@ pub(super) async fn run(count: u64, ground: &mut Ground, told: &mut Grown) -> Re
     ground.weigh("before", told)?;
     let since = Instant::now();
     let made = |n| Message::new(&room(n), "kim", "m1");
-    post::all(&ground.gateways, count, since, &ground.interrupt, made).await?;
+    let posted = post::all(&ground.gateways, count, since, &ground.interrupt, made).await?;
+    told.number("messages sent again", posted.again);
     told.note(
         "rooms per second",
         count as f64 / since.elapsed().as_secs_f64(),
@@ -107,10 +108,11 @@ async fn talk(
     let id = format!("again-{node}");
     let message = move |n: u64| Message::new(&room(n * STEP % count), "kim", &id);
     let gateways = [ground.gateways[node]];
-    let answered = post::all(&gateways, wanted, since, &ground.interrupt, message).await?;
+    let posted = post::all(&gateways, wanted, since, &ground.interrupt, message).await?;
+    told.number(format!("{when}: messages sent again"), posted.again);
     told.times(
         &format!("{when}: an answer in one of {wanted} rooms"),
-        &answered,
+        &posted.answered,
     );
     let opened = ground.metric(node, "safechat_room_open_seconds_count")?;
     let took = ground.metric(node, "safechat_room_open_seconds_sum")?;

@@ -29,7 +29,8 @@ pub(super) async fn run(count: u64, ground: &mut Ground, told: &mut Grown) -> Re
     // Through the other node, so that the owner has no clients.
     let gateways = [ground.gateways[other]];
     let visit = |n| Message::new(ROOM, &visitor(n), "m1");
-    post::all(&gateways, count, since, &ground.interrupt, visit).await?;
+    let posted = post::all(&gateways, count, since, &ground.interrupt, visit).await?;
+    told.number("messages sent again", posted.again);
     told.note(
         "messages per second",
         count as f64 / since.elapsed().as_secs_f64(),
