@@ -6,9 +6,10 @@
 //! [`run`] puts clients on a site, lets a scenario happen, and judges with the checker of
 //! `loadtest` what the clients saw; [`sealed`] has the encrypted rooms of a run, [`order`] what an
 //! [`operator`] has removed meanwhile.
-//! [`soak`] is a long run that breaks nothing, and looks whether
-//! anything grows; [`growth`] has rooms, and numbers of rooms, at the sizes that they may reach. [`report`] is what runs leave behind, for a person to read. [`command`] is the
-//! command line, [`next`] the version after this one.
+//! [`soak`] is a long run that breaks nothing, and looks whether anything grows; [`growth`] has
+//! rooms, and numbers of rooms, at the sizes that they may reach. [`next`] makes the version after
+//! this one. [`report`] is what runs leave behind, for a person to read. [`command`] is the command
+//! line.
 
 pub mod about;
 pub mod command;
