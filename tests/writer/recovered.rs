@@ -419,6 +419,8 @@ async fn what_is_missing_below_the_end_is_written_back_as_well() {
         // Over the end of a partition, and more than a page.
         let head = goes_on(&mut client, 200..1400).await;
         let before = first.events_from(&world.room, Seq(1), Seq(head)).await;
+        // The floor passes the commands: the owner below does not know that they are placed.
+        sleep(SOON).await;
         first.writer.lose(first.shard).await;
 
         world.database = backup;
