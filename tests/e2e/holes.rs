@@ -85,7 +85,11 @@ pub(crate) async fn a_room_with_a_hole_is_served_and_goes_on(cluster: Cluster) {
     is_served_around_the_hole(&node).await;
     let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
     assert_eq!(verified.code, Some(1), "{verified:?}");
-    let verdict = "error: room aaa is not complete: 4 events are gone, and it goes on\n";
+    let is_on_bus = cluster.cassandra_address().is_none();
+    let verdict = match is_on_bus {
+        true => "error: room aaa is not complete: 4 events are gone, and it goes on\n",
+        false => "error: room aaa lacks 4 events that the bus still has\n",
+    };
     assert!(verified.stderr.ends_with(verdict), "{verified:?}");
     let named = verified.stdout.contains("hole: events 12 to 15 are gone\n");
     assert!(named, "{verified:?}");
@@ -106,6 +110,10 @@ pub(crate) async fn a_room_with_a_hole_is_served_and_goes_on(cluster: Cluster) {
         other.restart().await;
         let again = says(&other, &format!("after-{first}")).await;
         assert!(again > next, "{again} was given before");
+        // What Cassandra lost at the end the bus has still: it is there again.
+        if !is_on_bus {
+            continue;
+        }
         let since = format!("key&since={}&history=5", next - 2);
         let mut reader = Person::joins(&other, "aaa", "reader", &since, JSON).await;
         assert_eq!(reader.json().await["recovered"], false);

@@ -47,7 +47,8 @@ async fn goes_on(harry: &mut Person, before: &[Value]) {
         (&first["seq"], &json!(true))
     );
     let last = before.last().and_then(|event| event["seq"].as_u64());
-    assert!(gets_in(harry, "later").await > last.expect("a place"));
+    let last = last.expect("a place");
+    assert!(gets_in(harry, &format!("after-{last}")).await > last);
 }
 
 /// The members of the room, as whoever comes is told.

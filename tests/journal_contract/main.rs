@@ -73,6 +73,9 @@ macro_rules! holes {
             every_second_event_may_be_lost
             a_whole_commit_that_is_lost_is_a_hole
         );
+        $crate::tests!(beside, $cluster;
+            what_is_lost_of_a_room_takes_nothing_along_that_is_kept
+        );
     };
 }
 
@@ -95,7 +98,6 @@ macro_rules! trims {
             what_the_next_event_is_to_take_along_is_kept_beside_a_snapshot
             what_an_event_has_taken_along_is_not_done_again
             what_a_replaced_owner_keeps_late_counts_for_nothing
-            what_is_lost_of_a_room_takes_nothing_along_that_is_kept
             a_snapshot_later_nothing_is_left_of_what_was_beside_one
         );
         $crate::tests!(retired, $cluster;

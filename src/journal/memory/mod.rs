@@ -52,6 +52,8 @@ struct Content {
     unsynced: Unsynced,
     /// Until when it does not answer.
     down: Option<Instant>,
+    /// How often it was put back: what was on its way then never arrives.
+    put_back: u64,
 }
 
 /// A snapshot.
@@ -154,7 +156,10 @@ impl Database {
     /// Goes back to a backup.
     pub fn put_back(&self, backup: &Self) {
         let before = backup.step(|content| content.clone());
-        self.step(|content| *content = before);
+        self.step(|content| {
+            let put_back = content.put_back + 1;
+            *content = Content { put_back, ..before };
+        });
     }
 
     /// Has everything on a disk.
@@ -237,9 +242,14 @@ impl Connection {
             }
             Outcome::Late(time) => {
                 let database = self.database.clone();
+                let sent = database.step(|content| content.put_back);
                 tokio::spawn(async move {
                     sleep(time).await;
-                    database.step(write);
+                    database.step(|content| {
+                        if content.put_back == sent {
+                            write(content);
+                        }
+                    });
                 });
                 unknown()
             }
