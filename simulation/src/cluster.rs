@@ -75,13 +75,14 @@ fn keeps(conditions: Conditions, seed: u64) -> Option<u64> {
 /// In some of those an operator has rooms purged, whether or not they keep everything otherwise.
 fn purges(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "purges");
-    matches!(conditions, Conditions::Rough | Conditions::PutBack) && random.chance(400)
+    conditions == Conditions::Rough && random.chance(400)
 }
 
-/// In some, whatever else is forgotten, an operator has content erased.
+/// In some, whatever else is forgotten, an operator has content erased. Neither where the database is
+/// put back: both take out of the bus what was said before, and which ids were placed.
 fn erases(conditions: Conditions, seed: u64) -> bool {
     let mut random = Random::of(seed, "erasures");
-    matches!(conditions, Conditions::Rough | Conditions::PutBack) && random.chance(400)
+    conditions == Conditions::Rough && random.chance(400)
 }
 
 /// The servers and the nodes. Clones are the same cluster.
