@@ -29,7 +29,7 @@ impl Conversation {
                     } else if self.seq < seq {
                         self.reading = Reading::Until(seq);
                     }
-                    self.hidden.heard_at = now;
+                    self.hidden.heard();
                     return self.go_on(effects);
                 }
                 Err(Error::Invited(by)) => {

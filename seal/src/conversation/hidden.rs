@@ -11,6 +11,9 @@ const TOLD_AFTER: u64 = 30;
 /// Seconds after which what the device knows of the group is given up: it asks for the way in.
 const GIVEN_UP_AFTER: u64 = 600;
 
+/// The most seconds that count between two looks: who slept for longer waited for nothing.
+const LOOKS_EVERY: u64 = 90;
+
 /// A change is known by what is of a later epoch, or by a refusal.
 const CHANGE: &str = "the service has a change of the group that it does not show to this device: \
                       what you say waits for it, for somebody may be removed by it";
@@ -18,20 +21,22 @@ const CHANGE: &str = "the service has a change of the group that it does not sho
 const END: &str = "the service shows the room not as far as it says that it goes: what you say \
                    waits for the rest, for somebody may be removed there";
 
-/// What is waited for, and since when.
+/// What is waited for, and for how many seconds that a session could have shown it: neither a
+/// connection that is gone counts, nor a device that sleeps. A new session does not begin anew.
 #[derive(Default)]
 pub(super) struct Hidden {
-    /// Since when a change is missing.
-    lacking_since: Option<u64>,
-    /// When the last event came, or the room began to be read.
-    pub(super) heard_at: u64,
+    /// A change is missing.
+    lacking: Option<u64>,
+    /// No event has come, while the room is read.
+    quiet: u64,
+    looked_at: u64,
     is_told: bool,
 }
 
 impl Hidden {
-    /// A session begins, which may show it.
-    pub(super) fn begin(&mut self, now: u64) {
-        (self.lacking_since, self.heard_at) = (None, now);
+    /// An event came, or the room begins to be read.
+    pub(super) fn heard(&mut self) {
+        self.quiet = 0;
     }
 }
 
@@ -45,30 +50,37 @@ impl Conversation {
 
     /// Asks again for what is hidden, tells of it, and ends the waiting.
     pub(super) fn look_for_hidden(&mut self, effects: &mut Vec<Effect>) {
-        let (now, hidden) = (self.now, &mut self.hidden);
-        let since = hidden.lacking_since.unwrap_or(now);
-        hidden.lacking_since = self.member.is_lacking(&self.room).then_some(since);
-        let (since, what) = match (self.reading, hidden.lacking_since) {
+        let hidden = &mut self.hidden;
+        let passed = self.now.saturating_sub(hidden.looked_at).min(LOOKS_EVERY);
+        let passed = match (self.reading, hidden.looked_at) {
+            (Reading::Away, _) | (_, 0) => 0,
+            _ => passed,
+        };
+        hidden.looked_at = self.now;
+        hidden.quiet += passed;
+        let so_far = hidden.lacking.map_or(0, |waited| waited + passed);
+        hidden.lacking = self.member.is_lacking(&self.room).then_some(so_far);
+        let (waited, what) = match (self.reading, hidden.lacking) {
             (Reading::Away, _) => return,
-            (_, Some(since)) => (since, CHANGE),
-            (Reading::Until(_), None) => (hidden.heard_at, END),
+            (_, Some(waited)) => (waited, CHANGE),
+            (Reading::Until(_), None) => (hidden.quiet, END),
             (Reading::Live, None) => {
                 hidden.is_told = false;
                 return;
             }
         };
-        if now >= since + GIVEN_UP_AFTER {
-            self.hidden.begin(now);
+        if waited >= GIVEN_UP_AFTER {
+            (hidden.lacking, hidden.quiet, hidden.is_told) = (None, 0, false);
             self.lose_group(effects);
             self.gaps.clear();
             // Not up to a place that was named, and may be none.
             (self.reading, self.again_behind) = (Reading::Live, None);
             return;
         }
-        if now >= since + TOLD_AFTER && !std::mem::replace(&mut hidden.is_told, true) {
+        if waited >= TOLD_AFTER && !std::mem::replace(&mut hidden.is_told, true) {
             effects.push(Effect::Show(Show::InVain(what)));
         }
-        if now >= since + TOLD_AFTER && self.reading == Reading::Live {
+        if waited >= TOLD_AFTER && self.reading == Reading::Live {
             self.read_again(effects);
         }
     }
@@ -87,7 +99,8 @@ impl Conversation {
             return;
         }
         self.again_behind = Some(behind);
-        (self.reading, self.hidden.heard_at) = (Reading::Until(self.seq), self.now);
+        self.reading = Reading::Until(self.seq);
+        self.hidden.heard();
         effects.push(Effect::Resume(behind));
     }
 

@@ -208,7 +208,7 @@ impl Conversation {
             true => Reading::Until(head),
             false => Reading::Live,
         };
-        self.hidden.begin(now);
+        self.hidden.heard();
         self.seq = match self.reading {
             Reading::Live => self.seq.max(head),
             _ => self.seq,
@@ -244,7 +244,7 @@ impl Conversation {
     pub fn event(&mut self, seq: u64, content: Option<&Outgoing>, now: u64) -> Vec<Effect> {
         self.now = now;
         self.seq = self.seq.max(seq);
-        self.hidden.heard_at = now;
+        self.hidden.heard();
         let mut effects = Vec::new();
         let was_missed = self.forget_gap(seq);
         let is_read_again = self.again_behind.is_some();

@@ -129,6 +129,34 @@ fn who_comes_back_to_a_state_without_what_was_shown_is_asked_first() {
     assert!(effects.iter().any(|one| matches!(one, Effect::Send(..))));
 }
 
+/// One lie of a server that is honest otherwise: the room is read again each minute, in a session of
+/// its own.
+#[test]
+fn sessions_that_begin_again_do_not_put_off_the_end_of_waiting() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Open);
+    settle(&mut server, &mut hosts);
+    let head = server.journal.len() as u64;
+    let conversation = &mut hosts[CHARLY].conversation;
+    let mut effects = conversation.say(b"wait", now()).unwrap();
+    let sent = effects.iter().find_map(|effect| match effect {
+        Effect::Send(number, _) => Some(*number),
+        _ => None,
+    });
+    effects = conversation.answered(sent.expect("a message"), Err("stale_epoch"), now());
+    let mut given_up = false;
+    for at in (0..780).map(|later| now() + later) {
+        effects.extend(conversation.tick(at));
+        for effect in std::mem::take(&mut effects) {
+            if matches!(effect, Effect::Resume(_)) {
+                conversation.disconnected();
+                effects.extend(conversation.connected(head, at));
+            }
+            given_up |= matches!(effect, Effect::AskWelcome | Effect::AskGroup);
+        }
+    }
+    assert!(given_up);
+}
+
 #[test]
 fn a_room_that_is_not_shown_up_to_its_end_is_told_and_not_waited_for_without_end() {
     let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Open);
@@ -186,12 +214,21 @@ fn a_welcome_of_a_place_that_was_not_heard_yet_is_told_and_not_waited_for_withou
         _ => None,
     });
     assert!(tells_in_vain(&shown.collect::<Vec<_>>(), "not as far"));
-    let effects = conversation.tick(now() + 661);
-    assert!(effects.iter().any(|one| matches!(one, Effect::AskWelcome)));
+    // A device that slept has not waited.
+    let asks = |effects: &[Effect]| effects.iter().any(|one| matches!(one, Effect::AskWelcome));
+    assert!(!asks(&conversation.tick(now() + 100_000)));
+    let mut at = now() + 100_000;
+    let effects: Vec<_> = (0..9)
+        .flat_map(|_| {
+            at += 60;
+            conversation.tick(at)
+        })
+        .collect();
+    assert!(asks(&effects));
     // What it asks for then is read from where the room is.
-    conversation.welcome(None, now() + 661);
+    conversation.welcome(None, at);
     let (info, tree) = server.delivery().reentry();
-    let effects = conversation.group(Some((&info, &tree)), now() + 661);
+    let effects = conversation.group(Some((&info, &tree)), at);
     assert!(effects.iter().any(|one| matches!(one, Effect::Send(..))));
     assert_eq!(conversation.since(), Some(server.journal.len() as u64 - 1));
 }
