@@ -94,6 +94,15 @@ pub(crate) enum Journals {
 }
 
 impl Journals {
+    /// As it is given.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Cassandra => "cassandra",
+            Self::Both => "both",
+        }
+    }
+
     pub(crate) fn all(self) -> Vec<Kept> {
         match self {
             Self::Bus => vec![Kept::Bus],
@@ -365,10 +374,7 @@ impl Options {
     fn command(&self, seed: u64) -> String {
         let mut words = vec!["cargo xtask chaos".to_owned()];
         words.extend(self.scenarios.iter().cloned());
-        let journal = self
-            .journal
-            .to_possible_value()
-            .map_or(String::new(), |value| value.get_name().to_owned());
+        let journal = self.journal.as_str();
         words.push(format!(
             "--journal {journal} --seed {seed} --rate {} --clients {} --rooms {}",
             self.rate, self.clients, self.rooms

@@ -3,7 +3,7 @@
 
 use super::tell::Grown;
 use crate::{
-    site::{Bus, Kept, shard_of},
+    site::{Bus, Kept, journal, shard_of},
     soak::figures::{Kind, Place, measure},
 };
 use anyhow::{Context, Result, ensure};
@@ -24,12 +24,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 use xtask::{
-    cassandra::{Cassandra, CommitLog},
     cluster::{self, Cluster},
     interrupt::Interrupt,
     loopback,
     nats::Nats,
-    node::{self, Journal, Nodes},
+    node::{self, Nodes},
     obtain,
     server::Server,
     state::State,
@@ -252,23 +251,12 @@ fn start(kept: Kept, program: &Path, state: &State, interrupt: &Interrupt) -> Re
         max_file: None,
     };
     let mut servers = nats.servers()?;
-    let (mut journal, mut cassandra) = (Journal::Bus, None);
-    if kept == Kept::Cassandra {
-        let ring = Cassandra {
-            program: obtain::cassandra::cassandra(interrupt)?,
-            hosts: vec![host],
-            data: data.clone(),
-            // As nats-server, it acknowledges what is on disk.
-            commit_log: CommitLog::Group,
-            tls: false,
-        };
+    let ring = kept.ring(vec![host], &data, interrupt)?;
+    if let Some(ring) = &ring {
         servers.extend(ring.servers()?);
-        cassandra = Some(ring.addresses());
-        journal = Journal::Cassandra {
-            hosts: ring.addresses(),
-            replication: 1,
-        };
     }
+    let journal = journal(ring.as_ref());
+    let cassandra = ring.map(|ring| ring.addresses());
     launch(&mut cluster, &servers)?;
     let config = data.join("growth.toml");
     std::fs::write(&config, NO_LIMITS).with_context(|| config.display().to_string())?;

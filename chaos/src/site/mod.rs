@@ -5,10 +5,13 @@
 //! one, so that each of these ways can be broken alone. Who looks (who owns a room, who leads the
 //! bus) goes around them.
 
+mod kept;
 mod links;
 mod places;
 mod who;
 
+pub use kept::Kept;
+pub(crate) use kept::journal;
 pub use links::Way;
 pub use who::{Bus, shard_of};
 
@@ -24,7 +27,7 @@ use std::{
 };
 use tokio::task::block_in_place;
 use xtask::{
-    cassandra::{Cassandra, CommitLog},
+    cassandra::Cassandra,
     cluster::Cluster,
     console::say,
     interrupt::Interrupt,
@@ -66,25 +69,6 @@ pub struct Setup {
     pub cassandra: usize,
 }
 
-/// Where rooms are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// On the bus.
-    Bus,
-    /// In Cassandra.
-    Cassandra,
-}
-
-impl Kept {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bus => "bus",
-            Self::Cassandra => "cassandra",
-        }
-    }
-}
-
 /// A running system. Dropping it ends everything.
 pub struct Site {
     cluster: Cluster,
@@ -117,17 +101,8 @@ impl Site {
             data: data.clone(),
             max_file: Some(DISK),
         };
-        let ring = match setup.journal {
-            Kept::Bus => None,
-            Kept::Cassandra => Some(Cassandra {
-                program: block_in_place(|| obtain::cassandra::cassandra(interrupt))?,
-                hosts: places.cassandra(setup.cassandra),
-                data: data.clone(),
-                // As nats-server, it acknowledges what is on disk.
-                commit_log: CommitLog::Group,
-                tls: false,
-            }),
-        };
+        let hosts = places.cassandra(setup.cassandra);
+        let ring = block_in_place(|| setup.journal.ring(hosts, &data, interrupt))?;
         let links = Links::start(
             &places,
             setup.nats,

@@ -1,7 +1,11 @@
-//! What a soak runs on: one nats-server, which keeps the rooms, and nodes; on a loopback address of
-//! this process.
+//! What a soak runs on: one nats-server, one Cassandra if rooms are kept there, and nodes; on a
+//! loopback address of this process.
 
-use super::figures::{Kind, Place};
+use super::{
+    Options,
+    figures::{Kind, Place},
+};
+use crate::site::{Kept, journal};
 use anyhow::{Context, Result};
 use std::{
     net::SocketAddr,
@@ -12,7 +16,7 @@ use xtask::{
     interrupt::Interrupt,
     loopback,
     nats::Nats,
-    node::{self, Journal, Nodes},
+    node::{self, Nodes},
     obtain,
     server::Server,
 };
@@ -34,11 +38,12 @@ pub(super) struct Servers {
 /// keep more.
 const OF_A_YEAR: &str = "[writer]\nkeep_age_s = 900\ntrim_ms = 1000\ngone_after_s = 900\n";
 
-/// Starts everything and waits until it answers. `is_year`: see [`super::Options`].
+/// Starts everything and waits until it answers.
 pub(super) fn start(
     cluster: &mut Cluster,
-    (nodes, is_year): (u8, bool),
-    program: PathBuf,
+    kept: Kept,
+    options: &Options,
+    program: &Path,
     interrupt: &Interrupt,
 ) -> Result<Servers> {
     let (host, data) = (
@@ -52,18 +57,22 @@ pub(super) fn start(
         data: data.clone(),
         max_file: None,
     };
-    let servers = nats.servers()?;
+    let ring = kept.ring(vec![host], &data, interrupt)?;
+    let mut servers = nats.servers()?;
+    if let Some(ring) = &ring {
+        servers.extend(ring.servers()?);
+    }
     launch(cluster, &servers)?;
     let versions = vec![
-        crate::about::version(&program),
+        crate::about::version(program),
         crate::about::version(&nats.program),
     ];
     let settings = Nodes {
-        program,
+        program: program.to_owned(),
         nats: nats.urls(),
         replicas: 1,
-        journal: Journal::Bus,
-        config: is_year.then(|| configuration(&data)).transpose()?,
+        journal: journal(ring.as_ref()),
+        config: options.year.then(|| configuration(&data)).transpose()?,
         dir: data.clone(),
     };
     let place = |i: u8| node::Place {
@@ -71,12 +80,12 @@ pub(super) fn start(
         http: HTTP + u16::from(i),
         internal: INTERNAL + u16::from(i),
     };
-    let servers: Vec<Server> = (1..=nodes)
+    let servers: Vec<Server> = (1..=options.nodes)
         .map(|i| settings.server_at(i, place(i)))
         .collect();
     launch(cluster, &servers)?;
 
-    let mut places: Vec<Place> = (1..=nodes)
+    let mut places: Vec<Place> = (1..=options.nodes)
         .map(|i| Place {
             name: format!("node-{i}"),
             kind: Kind::Node,
@@ -88,13 +97,17 @@ pub(super) fn start(
         kind: Kind::Nats,
         url: format!("http://{host}:{MONITORING}"),
     });
-    places.push(Place {
-        name: "nats-1".to_owned(),
+    let keepers = ring.map(|_| "cassandra-1").into_iter();
+    places.extend(keepers.chain(["nats-1"]).map(|name| Place {
+        name: name.to_owned(),
         kind: Kind::Disk,
-        url: data.display().to_string(),
-    });
-    let at =
-        |port: fn(node::Place) -> u16| (1..=nodes).map(|i| (host, port(place(i))).into()).collect();
+        url: data.join(name).display().to_string(),
+    }));
+    let at = |port: fn(node::Place) -> u16| {
+        (1..=options.nodes)
+            .map(|i| (host, port(place(i))).into())
+            .collect()
+    };
     Ok(Servers {
         gateways: at(|place| place.http),
         operators: at(|place| place.internal),
