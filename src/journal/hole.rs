@@ -63,7 +63,8 @@ pub struct Opened {
     pub state: State,
     /// Every event after the snapshot that is still there, ascending; dense but for the holes.
     pub events: Vec<Event>,
-    /// What is missing after the snapshot, ascending. The last one may follow the last event.
+    /// What is missing, ascending: after the snapshot, and below it where the store is known to be
+    /// older. The last one may follow the last event.
     pub holes: Vec<Hole>,
 }
 

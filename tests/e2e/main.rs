@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod backed_up;
 mod belonging;
 mod bounded;
 mod changed;

@@ -8,6 +8,7 @@ use crate::{
 use async_nats::{Client, HeaderMap};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use futures::StreamExt;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 /// A nats-server process with its directory; ends with the test.
@@ -190,6 +191,13 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.is_ok_and(|status| status.success()), "a copy");
 }
 
+/// A stream, as a server hands it out.
+pub(crate) struct Backup {
+    /// Its configuration, and how much it held.
+    about: Value,
+    content: Vec<Bytes>,
+}
+
 /// Somebody with the rights of an operator.
 pub(crate) struct Operator(Client);
 
@@ -344,6 +352,51 @@ impl Operator {
         info["state"]["subjects"]
             .as_object()
             .map_or(0, |all| all.len())
+    }
+
+    /// The names of all streams.
+    pub(crate) async fn streams(&self) -> Vec<String> {
+        let names = self.must("STREAM.NAMES", &json!({})).await;
+        serde_json::from_value(names["streams"].clone()).expect("names")
+    }
+
+    /// A backup of a stream, of what it is at this moment.
+    pub(crate) async fn back_up(&self, stream: &str) -> Backup {
+        let inbox = self.0.new_inbox();
+        let mut parts = self.0.subscribe(inbox.clone()).await.expect("a subject");
+        let asked = json!({ "deliver_subject": inbox, "chunk_size": 65_536, "jsck": true });
+        let about = self
+            .must(&format!("STREAM.SNAPSHOT.{stream}"), &asked)
+            .await;
+        let mut content = Vec::new();
+        loop {
+            let next = timeout(PATIENCE, parts.next()).await;
+            let part = next.expect("a part in time").expect("a connection");
+            if let Some(reply) = part.reply {
+                let taken = self.0.publish(reply, Bytes::new()).await;
+                taken.expect("a connection");
+            }
+            if part.payload.is_empty() {
+                let (config, state) = (about["config"].clone(), about["state"].clone());
+                let about = json!({ "config": config, "state": state });
+                return Backup { about, content };
+            }
+            content.push(part.payload);
+        }
+    }
+
+    /// Makes a stream again as it was; there is none of its name.
+    pub(crate) async fn restore(&self, Backup { about, content }: &Backup) {
+        let stream = about["config"]["name"].as_str().expect("a name");
+        let begun = self.must(&format!("STREAM.RESTORE.{stream}"), about).await;
+        let to = begun["deliver_subject"].as_str().expect("a subject");
+        let end = Bytes::new();
+        for part in content.iter().chain([&end]) {
+            let taken = self.0.request(to.to_owned(), part.clone()).await;
+            let said = taken.expect("an answer of JetStream").payload;
+            let said = String::from_utf8_lossy(&said);
+            assert!(!said.contains("\"error\""), "{stream}: {said}");
+        }
     }
 
     async fn must(&self, call: &str, body: &Value) -> Value {

@@ -38,6 +38,10 @@ pub(super) struct Servers {
 /// keep more.
 const OF_A_YEAR: &str = "[writer]\nkeep_age_s = 900\ntrim_ms = 1000\ngone_after_s = 900\n";
 
+/// Where Cassandra has the rooms, the bus keeps the newest so many bytes of events; this many have
+/// come before anything is judged.
+const OF_A_YEAR_BESIDE: &str = "[bus]\nevent_bytes = 67108864\n";
+
 /// Starts everything and waits until it answers.
 pub(super) fn start(
     cluster: &mut Cluster,
@@ -72,7 +76,10 @@ pub(super) fn start(
         nats: nats.urls(),
         replicas: 1,
         journal: journal(ring.as_ref()),
-        config: options.year.then(|| configuration(&data)).transpose()?,
+        config: options
+            .year
+            .then(|| configuration(kept, &data))
+            .transpose()?,
         dir: data.clone(),
     };
     let place = |i: u8| node::Place {
@@ -97,11 +104,13 @@ pub(super) fn start(
         kind: Kind::Nats,
         url: format!("http://{host}:{MONITORING}"),
     });
-    let keepers = ring.map(|_| "cassandra-1").into_iter();
-    places.extend(keepers.chain(["nats-1"]).map(|name| Place {
+    // Tables: the log of commits has a bound of its own, and goes up and down by all of it.
+    let tables = ring.map(|_| ("cassandra-1", "cassandra-1/data"));
+    let stores = tables.into_iter().chain([("nats-1", "nats-1")]);
+    places.extend(stores.map(|(name, folder)| Place {
         name: name.to_owned(),
         kind: Kind::Disk,
-        url: data.join(name).display().to_string(),
+        url: data.join(folder).display().to_string(),
     }));
     let at = |port: fn(node::Place) -> u16| {
         (1..=options.nodes)
@@ -116,9 +125,14 @@ pub(super) fn start(
     })
 }
 
-fn configuration(dir: &Path) -> Result<PathBuf> {
+fn configuration(kept: Kept, dir: &Path) -> Result<PathBuf> {
     let file = dir.join("year.toml");
-    std::fs::write(&file, OF_A_YEAR).with_context(|| format!("cannot write {}", file.display()))?;
+    let beside = match kept {
+        Kept::Bus => "",
+        Kept::Cassandra => OF_A_YEAR_BESIDE,
+    };
+    std::fs::write(&file, [OF_A_YEAR, beside].concat())
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
 

@@ -227,14 +227,15 @@ impl Journal for OnBus {
         let epoch = claim.epoch();
         self.rooms.check_openable(room, epoch)?;
         self.confirm(claim).await?;
-        let Some(end) = open::claim(&*self.bus, room, epoch, reached).await? else {
+        let Some(claimed) = open::claim(&*self.bus, room, epoch, reached).await? else {
             self.confirm(claim).await?;
             self.rooms.opened(room, epoch, Seq::ZERO, Position::ZERO);
             return Ok(Opened::default());
         };
         self.marks.forget(room);
-        let opened = open::read(&*self.bus, room, &end).await?;
-        self.rooms.opened(room, epoch, opened.head(), end.position);
+        let opened = open::read(&*self.bus, room, &claimed).await?;
+        let position = claimed.end.position;
+        self.rooms.opened(room, epoch, opened.head(), position);
         Ok(opened)
     }
 

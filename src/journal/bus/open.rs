@@ -19,11 +19,20 @@
 use super::{ATTEMPTS, BusError, Error, Opened, copies, end::reached, reading, snapshot};
 use crate::{
     bus::{Bus, Position, Published},
+    journal::Hole,
     room::{Epoch, Event, RoomId, Seq},
 };
 
 /// Messages in one reading; the bus bounds it by bytes as well.
 pub(super) const MESSAGES: usize = 500;
+
+/// A room that is claimed.
+pub(super) struct Claimed {
+    /// Its last message, which is this owner's.
+    pub(super) end: Published,
+    /// How far it had gone by the last message of an earlier owner.
+    before: Option<Seq>,
+}
 
 /// Makes the room's last message one of this epoch, so that no earlier owner can publish any more.
 /// [`Error::Fenced`] when there is one of a higher epoch. It says how far the room has gone, at
@@ -33,10 +42,12 @@ pub(super) async fn claim(
     room: &RoomId,
     epoch: Epoch,
     least: Seq,
-) -> Result<Option<Published>, Error> {
-    let mut why = String::new();
+) -> Result<Option<Claimed>, Error> {
+    let (mut why, mut before) = (String::new(), None);
     for _ in 0..ATTEMPTS {
         let last = bus.last(room).await.map_err(reading)?;
+        let former = last.filter(|last| last.epoch < epoch);
+        before = former.map(|former| former.seq).or(before);
         if let Some(last) = last.filter(|last| last.epoch > epoch) {
             return Err(Error::Fenced { seen: last.epoch });
         }
@@ -44,17 +55,18 @@ pub(super) async fn claim(
             None if least == Seq::ZERO => return Ok(None),
             reached => reached.unwrap_or_default().max(least),
         };
-        if let Some(last) = last.filter(|last| last.epoch == epoch && last.seq == seq) {
-            return Ok(Some(last));
+        if let Some(end) = last.filter(|last| last.epoch == epoch && last.seq == seq) {
+            return Ok(Some(Claimed { end, before }));
         }
         let after = last.map(|last| last.position).unwrap_or_default();
         match bus.publish_claim(room, epoch, seq, after).await {
             Ok(position) => {
-                return Ok(Some(Published {
+                let end = Published {
                     position,
                     epoch,
                     seq,
-                }));
+                };
+                return Ok(Some(Claimed { end, before }));
             }
             // An earlier owner was faster, or the answer was lost: the last message tells.
             Err(BusError::Conflict(reason) | BusError::Unknown(reason)) => why = reason,
@@ -97,7 +109,11 @@ pub(super) async fn anchor(bus: &dyn Bus, room: &RoomId, epoch: Epoch) -> Result
 }
 
 /// The snapshot and the events up to the room's end, as far as they are still there.
-pub(super) async fn read(bus: &dyn Bus, room: &RoomId, end: &Published) -> Result<Opened, Error> {
+pub(super) async fn read(
+    bus: &dyn Bus,
+    room: &RoomId,
+    Claimed { end, before }: &Claimed,
+) -> Result<Opened, Error> {
     let newest = snapshot::newest(bus, room).await?;
     let has_snapshot = newest.is_some();
     let (state, mut from) = newest.unwrap_or_default();
@@ -139,7 +155,13 @@ pub(super) async fn read(bus: &dyn Bus, room: &RoomId, end: &Published) -> Resul
         let before = copies::all_before(bus, room, below).await?;
         events.splice(..0, before);
     }
-    Ok(Opened::new(state, events, end.seq))
+    // A stream that is older than the snapshot: what it lacks is not told apart later, since the
+    // claim is of the place of the snapshot.
+    let lost = before.and_then(|before| Hole::between(before, state.head.next()));
+    let lost = lost.and_then(|lost| lost.behind(Seq(state.kept.first().0 - 1)));
+    let mut opened = Opened::new(state, events, end.seq);
+    opened.holes.splice(..0, lost);
+    Ok(opened)
 }
 
 fn damaged(room: &RoomId, what: String) -> Error {
