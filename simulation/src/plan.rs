@@ -80,7 +80,7 @@ impl Plan {
         [8, 18, 28].into_iter().zip(NODES).map(restart).collect()
     }
 
-    /// The database goes back twice, to before so long.
+    /// The database goes back twice, to before so long, with nodes stopped or running (size 1).
     fn put_back(seed: u64) -> Vec<Fault> {
         let mut random = Random::of(seed, "plan");
         let begins = [1, 22].map(|at| Fault {
@@ -88,7 +88,7 @@ impl Plan {
             kind: Kind::PutBack,
             node: NODES[0],
             lasts: random.time(Duration::from_secs(12)),
-            size: 0,
+            size: random.below(2),
         });
         begins.into()
     }
@@ -163,6 +163,12 @@ impl Fault {
             Kind::PutBack => {
                 let backup = cluster.backup();
                 sleep(lasts).await;
+                if self.size == 1 {
+                    cluster.crash_database(Duration::from_secs(60));
+                    sleep(AWAY).await;
+                    cluster.put_back(&backup);
+                    return;
+                }
                 cluster
                     .names()
                     .into_iter()

@@ -21,6 +21,7 @@ mod floor;
 mod open;
 mod past;
 mod publish;
+mod refill;
 mod retire;
 mod room;
 mod shard;

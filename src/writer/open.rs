@@ -13,6 +13,16 @@ use tokio::time::Instant;
 /// Between two attempts while the journal is away.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// A room as it was found.
+struct Replayed {
+    /// At the head.
+    state: State,
+    /// What is gone for good.
+    holes: Vec<Hole>,
+    /// Whether something was put back below the end.
+    is_refilled: bool,
+}
+
 impl Parts {
     /// Opens a room under a claim of its shard. Waits as long as the journal is away, and where a
     /// node of a newer version is to read it; fails when the shard is lost or the room cannot be
@@ -41,9 +51,16 @@ impl Parts {
         })
         .await?;
         let (mut saved, replayed) = (opened.state.head, opened.events.len());
-        let (state, holes) = self.replay(claim, room, opened, reached).await?;
+        let Replayed {
+            state,
+            holes,
+            is_refilled,
+        } = self.replay(claim, room, opened, reached).await?;
         if !holes.is_empty() {
-            saved = saved.max(self.close_holes(claim, room, &state, &holes).await?);
+            self.tell_holes(claim, room, state.head, &holes);
+        }
+        if is_refilled || !holes.is_empty() {
+            saved = saved.max(self.save_as_it_is(claim, room, &state).await?);
         }
         let position = if self.journal.publishes() {
             Position::ZERO
@@ -54,23 +71,54 @@ impl Parts {
         Ok(Room::new(state, saved, position, Instant::now()))
     }
 
-    /// The state at the head, and what is gone for good. What the journal has lost at its end the
-    /// bus may have still, up to `reached`: it is written back.
+    /// The state at the head, and what is gone for good. What the journal has lost the bus may have
+    /// still, up to `reached`: it is written back.
     async fn replay(
         &self,
         claim: Claim,
         room: &RoomId,
         mut opened: Opened,
         reached: Seq,
-    ) -> Result<(State, Vec<Hole>), journal::Error> {
-        let (mut holes, head) = (opened.holes.clone(), opened.head());
+    ) -> Result<Replayed, journal::Error> {
+        if opened.holes.is_empty() || self.journal.publishes() {
+            let holes = std::mem::take(&mut opened.holes);
+            return Ok(Replayed {
+                state: opened.replay(),
+                holes,
+                is_refilled: false,
+            });
+        }
+        let head = opened.head();
         let is_lost = |hole: &mut Hole| hole.last == reached && hole.last == head;
-        let Some(lost) = holes.pop_if(is_lost) else {
-            return Ok((opened.replay(), holes));
-        };
-        opened.holes.pop();
-        let back = self.write_back(claim, room, lost, opened.replay()).await?;
-        let (shard, from, to, events) = (claim.shard(), lost.first, lost.last, back.events);
+        let (mut lost, mut other) = (opened.holes.pop_if(is_lost), None);
+        if let Some(end) = lost
+            && !self.is_of_this_history(claim, room, end).await?
+        {
+            other = lost.take();
+        }
+        let refilled = self.refill(claim, room, opened, lost).await?;
+        for (hole, events) in refilled.into {
+            self.tell_written_back(claim, room, hole, (hole.first, events));
+        }
+        let (mut state, mut holes) = (refilled.state, refilled.holes);
+        if let Some(lost) = lost {
+            let back = self.write_back(claim, room, lost, state).await?;
+            self.tell_written_back(claim, room, lost, (back.from, back.events));
+            holes.extend(back.holes);
+            state = back.state;
+        }
+        state.end_at(head);
+        holes.extend(other);
+        Ok(Replayed {
+            state,
+            holes,
+            is_refilled: refilled.events > 0,
+        })
+    }
+
+    /// `written`: the first event that was, and how many.
+    fn tell_written_back(&self, claim: Claim, room: &RoomId, lost: Hole, written: (Seq, u64)) {
+        let (shard, (from, events), to) = (claim.shard(), written, lost.last);
         if events > 0 {
             tracing::warn!(
                 %shard, %room, %from, %to, events,
@@ -83,31 +131,32 @@ impl Parts {
             journaled: Seq(lost.first.0 - 1),
             published: lost.last,
         });
-        holes.extend(back.holes);
-        Ok((back.state, holes))
     }
 
-    /// Says once what of a room is gone, and saves it as it is now: later openings start behind the
-    /// holes, and the places are not given again even if nothing else remembers them. Whether
-    /// it can be saved or not, the room goes on; returns up to where it is saved.
-    async fn close_holes(
+    /// Says once what of a room is gone.
+    fn tell_holes(&self, claim: Claim, room: &RoomId, head: Seq, holes: &[Hole]) {
+        let (shard, events) = (claim.shard(), Hole::list(holes));
+        tracing::warn!(
+            %shard, %room, %events, holes = holes.len(), %head,
+            "events of the room are gone from the journal; it goes on without them: \
+             look at it with `safe-chat journal verify {room}`"
+        );
+    }
+
+    /// Saves a room as it is now: later openings start behind its holes, and the places are not
+    /// given again even if nothing else remembers them. Whether it can be saved or not, the room
+    /// goes on; returns up to where it is saved.
+    async fn save_as_it_is(
         &self,
         claim: Claim,
         room: &RoomId,
         state: &State,
-        holes: &[Hole],
     ) -> Result<Seq, journal::Error> {
-        let shard = claim.shard();
-        let events = Hole::list(holes);
-        tracing::warn!(
-            %shard, %room, %events, holes = holes.len(), head = %state.head,
-            "events of the room are gone from the journal; it goes on without them: \
-             look at it with `safe-chat journal verify {room}`"
-        );
         match self.journal.save_snapshot(room, claim, state).await {
             Ok(()) => Ok(state.head),
             Err(error @ journal::Error::Fenced { .. }) => Err(error),
             Err(error) => {
+                let shard = claim.shard();
                 tracing::warn!(%shard, %room, %error, "what is left of the room is saved later");
                 Ok(Seq::ZERO)
             }

@@ -28,6 +28,8 @@ pub(super) struct WrittenBack {
     pub(super) holes: Vec<Hole>,
     /// How many events were written.
     pub(super) events: u64,
+    /// The first place that was; zero: none.
+    pub(super) from: Seq,
 }
 
 impl Parts {
@@ -44,24 +46,7 @@ impl Parts {
         state: State,
     ) -> Result<WrittenBack, journal::Error> {
         let mut after = state.clone();
-        let mut published = self.published(claim, room, lost).await?;
-        loop {
-            let page = published.next().await?;
-            if page.is_empty() {
-                break;
-            }
-            if let Some(seen) = page.iter().map(|message| message.epoch).max()
-                && seen >= claim.epoch()
-            {
-                return Err(journal::Error::Fenced { seen });
-            }
-            for event in page.into_iter().flat_map(|message| message.events) {
-                if is_next(&after, &event, lost) {
-                    after.skip_to(Seq(event.seq.0 - 1));
-                    after.evolve(&event);
-                }
-            }
-        }
+        self.evolve_published(claim, room, lost, &mut after).await?;
         let before = state.head;
         let mut writing = Writing {
             parts: self,
@@ -75,6 +60,7 @@ impl Parts {
             erasing: after.erasures.erasing(),
             batch: Batch::default(),
             events: 0,
+            from: Seq::ZERO,
             holes: Vec::new(),
         };
         if after.head > before {
@@ -104,11 +90,49 @@ impl Parts {
             state: writing.state,
             holes: writing.holes,
             events: writing.events,
+            from: writing.from,
         })
     }
 
+    /// What the events of these places that the bus has do to the state at the place before them.
+    /// [`journal::Error::Fenced`]: some of them are no older than the claim.
+    pub(super) async fn evolve_published(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        lost: Hole,
+        state: &mut State,
+    ) -> Result<(), journal::Error> {
+        let mut published = self.published(claim, room, lost).await?;
+        loop {
+            let page = published.next().await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for message in page {
+                let ends = message
+                    .events
+                    .first()
+                    .is_some_and(|first| first.seq > lost.last);
+                if ends {
+                    return Ok(());
+                }
+                if message.epoch >= claim.epoch() {
+                    let seen = message.epoch;
+                    return Err(journal::Error::Fenced { seen });
+                }
+                for event in message.events {
+                    if is_next(state, &event, lost) {
+                        state.skip_to(Seq(event.seq.0 - 1));
+                        state.evolve(&event);
+                    }
+                }
+            }
+        }
+    }
+
     /// What the bus has from the first of these places on.
-    async fn published<'a>(
+    pub(super) async fn published<'a>(
         &'a self,
         claim: Claim,
         room: &'a RoomId,
@@ -126,12 +150,12 @@ impl Parts {
 }
 
 /// Whether an event is the next one of these places.
-fn is_next(state: &State, event: &Event, lost: Hole) -> bool {
+pub(super) fn is_next(state: &State, event: &Event, lost: Hole) -> bool {
     event.seq > state.head && event.seq <= lost.last
 }
 
 /// Messages of a room, page by page.
-struct Published<'a> {
+pub(super) struct Published<'a> {
     parts: &'a Parts,
     claim: Claim,
     room: &'a RoomId,
@@ -141,7 +165,7 @@ struct Published<'a> {
 
 impl Published<'_> {
     /// The next messages; none: there are no more.
-    async fn next(&mut self) -> Result<Vec<Stored>, journal::Error> {
+    pub(super) async fn next(&mut self) -> Result<Vec<Stored>, journal::Error> {
         let Some(from) = self.next else {
             return Ok(Vec::new());
         };
@@ -181,6 +205,7 @@ struct Writing<'a> {
     /// What is written next.
     batch: Batch,
     events: u64,
+    from: Seq,
     holes: Vec<Hole>,
 }
 
@@ -243,6 +268,9 @@ impl Writing<'_> {
             appended => appended?,
         }
         self.head = commit.last();
+        if self.events == 0 {
+            self.from = commit.first();
+        }
         self.events += count;
         match self.head.0 - self.saved.0 >= SAVE_EVERY {
             true => self.save().await,

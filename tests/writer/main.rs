@@ -6,6 +6,7 @@ mod erase;
 mod on_bus;
 mod past;
 mod purge;
+mod put_back;
 mod records;
 mod recovered;
 mod retired;

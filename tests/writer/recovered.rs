@@ -369,7 +369,7 @@ async fn a_room_that_nobody_opens_is_written_back_in_time() {
 
 /// As nodes of before wrote it, or one that could not ask the bus: the room goes on behind what the
 /// older database lacks, or (`reached` is where that ends) in its places.
-async fn goes_on_without(world: &World, reached: u64, said: u64) -> u64 {
+pub(crate) async fn goes_on_without(world: &World, reached: u64, said: u64) -> u64 {
     let bus: Arc<dyn Bus> = Arc::new(world.hub.connect());
     let shard = world.shards.of(&world.room);
     let (me, least) = Anyone(bus.clone()).elect(shard).await.unwrap();

@@ -16,6 +16,7 @@
 mod claim;
 mod copies;
 mod fill;
+mod newest;
 mod open;
 mod page;
 mod pins;
@@ -26,6 +27,7 @@ mod store;
 mod tail;
 mod trim;
 
+use newest::Newest;
 use open::Found;
 pub use rule::Row;
 pub use store::{Copied, Fence, Partitions, Reading, SnapshotKey, Store, StoredSnapshot};
@@ -118,6 +120,7 @@ pub struct ReadBack<S> {
     /// Shared readings of fences.
     confirms: CoalesceBy<ShardId, Result<Option<Fence>, Error>>,
     snapshots: AtomicU64,
+    newest: Newest,
 }
 
 impl<S: Store> ReadBack<S> {
@@ -130,6 +133,7 @@ impl<S: Store> ReadBack<S> {
             openings: Mutex::default(),
             confirms: CoalesceBy::default(),
             snapshots: AtomicU64::new(0),
+            newest: Newest::default(),
         }
     }
 
@@ -214,7 +218,11 @@ impl<S: Store> ReadBack<S> {
     /// comes late, a database that had not synced them may have been restarted and lost them
     /// meanwhile: the identical rows are written again first.
     async fn journal(&self, room: &RoomId, claim: Claim, rows: &[Row]) -> Result<(), Error> {
-        self.store.write(room, rows).await?;
+        let (shard, epoch) = (claim.shard(), claim.epoch());
+        // What would follow on something that is gone is not to be there either.
+        self.newest.check(&self.store, shard, epoch).await?;
+        let mut outages = self.newest.outages();
+        self.newest.note(self.store.write(room, rows).await)?;
         loop {
             // From here on they are written: whatever fails, the caller repeats all of it.
             let unknown = |error| match error {
@@ -224,9 +232,12 @@ impl<S: Store> ReadBack<S> {
             let written = Instant::now();
             self.confirm_fence(claim).await.map_err(unknown)?;
             if written.elapsed() <= BREATH {
+                self.newest.journaled((shard, epoch), room, rows, outages);
                 return Ok(());
             }
-            self.store.write(room, rows).await.map_err(unknown)?;
+            outages = self.newest.outages();
+            let again = self.newest.note(self.store.write(room, rows).await);
+            again.map_err(unknown)?;
         }
     }
 
@@ -239,13 +250,15 @@ impl<S: Store> ReadBack<S> {
 
     async fn look_at_fence(&self, claim: Claim) -> Result<(), Error> {
         let (shard, epoch) = (claim.shard(), claim.epoch());
-        match self
+        let reading = self
             .confirms
             .get(shard, || self.store.fence(shard, Reading::Quorum))
             .instrument(hop::confirm())
-            .await?
-        {
-            Some(fence) if fence.epoch == epoch => Ok(()),
+            .await;
+        match self.newest.note(reading)? {
+            Some(fence) if fence.epoch == epoch => {
+                self.newest.check(&self.store, shard, epoch).await
+            }
             // Lower or none: the database forgot a claim. Whoever relied on it must not go on.
             other => Err(Error::Fenced {
                 seen: other.map_or(epoch, |fence| fence.epoch.max(epoch)),
@@ -417,6 +430,7 @@ impl<S: Store> Journal for ReadBack<S> {
         }
         if below > Seq(1) {
             self.confirm_fence(claim).await?;
+            self.newest.goes(claim.shard(), room, below);
             self.store.trim(room, below).await?;
         }
         Ok(is_all)
@@ -438,6 +452,7 @@ impl<S: Store> Journal for ReadBack<S> {
             copies::check(&self.store, room, claim.epoch(), below).await?;
             self.confirm_fence(claim).await?;
             self.store.note_copies(room, claim.epoch(), below).await?;
+            self.newest.goes(claim.shard(), room, below);
             self.store.trim(room, below).await?;
         }
         Ok(is_all)
@@ -453,6 +468,7 @@ impl<S: Store> Journal for ReadBack<S> {
         claim.covers(self.shards, room)?;
         self.rooms.check_quiet(room, claim.epoch(), head)?;
         self.confirm_fence(claim).await?;
+        self.newest.goes(claim.shard(), room, Seq(u64::MAX));
         retire::remove(&self.store, room, (claim.epoch(), head), before).await
     }
 

@@ -1,0 +1,247 @@
+//! What the journal has lost below the end of a room, and the bus has still: it went on there after
+//! its database was put back to before, or has lost single events. It is put back into its places
+//! when the room is opened, and counts as if it had never been gone.
+
+use super::{Parts, batch::Batch, definite::definite};
+use crate::{
+    journal::{self, Claim, Hole, Opened},
+    metric,
+    room::{Erasing, Event, RoomId, Seq, State},
+};
+use std::{iter::Peekable, time::Duration, vec};
+
+/// Between two attempts while the journal or the bus is away.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What became of a room.
+pub(super) struct Refilled {
+    /// The state at the end of what the journal has.
+    pub(super) state: State,
+    /// What is missing for good.
+    pub(super) holes: Vec<Hole>,
+    /// How many events were put back.
+    pub(super) events: u64,
+    /// What they were put into, and how many into each.
+    pub(super) into: Vec<(Hole, u64)>,
+}
+
+impl Parts {
+    /// Puts back what the bus has of the holes of a room that was opened under the claim, and
+    /// replays it. `lost`: what is missing at its end, which is not put back here, but says what of
+    /// the rest is to be gone.
+    pub(super) async fn refill(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        opened: Opened,
+        lost: Option<Hole>,
+    ) -> Result<Refilled, journal::Error> {
+        let head = opened.head();
+        let Opened {
+            state,
+            events,
+            holes,
+        } = opened;
+        let mut after = state.clone();
+        let mut rest = events.clone().into_iter().peekable();
+        for hole in &holes {
+            evolve_below(&mut after, &mut rest, hole.first);
+            self.evolve_published(claim, room, *hole, &mut after)
+                .await?;
+        }
+        evolve_below(&mut after, &mut rest, Seq(u64::MAX));
+        if let Some(lost) = lost {
+            self.evolve_published(claim, room, lost, &mut after).await?;
+        }
+        let mut filling = Filling {
+            parts: self,
+            claim,
+            room,
+            first: after.kept.first(),
+            erasing: after.erasures.erasing(),
+            done: Refilled {
+                state,
+                holes: Vec::new(),
+                events: 0,
+                into: Vec::new(),
+            },
+        };
+        let mut rest = events.into_iter().peekable();
+        for hole in holes {
+            evolve_below(&mut filling.done.state, &mut rest, hole.first);
+            let next = rest.peek().map(|event| event.seq);
+            filling.fill(hole, next).await?;
+        }
+        let mut done = filling.done;
+        evolve_below(&mut done.state, &mut rest, Seq(u64::MAX));
+        done.state.end_at(head);
+        metric::WRITTEN_BACK.increment(done.events);
+        Ok(done)
+    }
+
+    /// Whether what the bus has around these places is what the journal has there: else it is of
+    /// another history of the room, and nothing of it may be put between.
+    pub(super) async fn is_of_this_history(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        hole: Hole,
+    ) -> Result<bool, journal::Error> {
+        for place in [Seq(hole.first.0 - 1), hole.last.next()] {
+            let (journaled, published) = (
+                self.journaled_at(claim, room, place).await?,
+                self.published_at(claim, room, place).await?,
+            );
+            let (Some(ours), Some(theirs)) = (journaled, published) else {
+                continue;
+            };
+            if ours != theirs && ours.erased() != theirs && ours != theirs.erased() {
+                tracing::warn!(
+                    %room, seq = %place,
+                    "the journal and the bus have different events at a place: they are of two \
+                     histories of the room, and nothing of the bus is written into the journal"
+                );
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn journaled_at(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        place: Seq,
+    ) -> Result<Option<Event>, journal::Error> {
+        if place == Seq::ZERO {
+            return Ok(None);
+        }
+        let read = || self.journal.read(room, place, place);
+        let page = definite(claim.shard(), "read", PAUSE, read).await?;
+        Ok(page.into_iter().find(|event| event.seq == place))
+    }
+
+    async fn published_at(
+        &self,
+        claim: Claim,
+        room: &RoomId,
+        place: Seq,
+    ) -> Result<Option<Event>, journal::Error> {
+        let at = Hole {
+            first: place,
+            last: place,
+        };
+        let page = self.published(claim, room, at).await?.next().await?;
+        let mut events = page.into_iter().flat_map(|message| message.events);
+        Ok(events.find(|event| event.seq == place))
+    }
+}
+
+/// What the events below a place do to the state before them.
+fn evolve_below(state: &mut State, events: &mut Peekable<vec::IntoIter<Event>>, place: Seq) {
+    while let Some(event) = events.next_if(|event| event.seq < place) {
+        state.skip_to(Seq(event.seq.0 - 1));
+        state.evolve(&event);
+    }
+}
+
+/// A room whose holes are filled.
+struct Filling<'a> {
+    parts: &'a Parts,
+    claim: Claim,
+    room: &'a RoomId,
+    /// What is below it is to be gone.
+    first: Seq,
+    /// What is not told any more.
+    erasing: Erasing,
+    done: Refilled,
+}
+
+impl Filling<'_> {
+    /// Fills one; `next`: the place behind it that the journal has.
+    async fn fill(&mut self, hole: Hole, next: Option<Seq>) -> Result<(), journal::Error> {
+        let (parts, claim, room) = (self.parts, self.claim, self.room);
+        let before = self.done.events;
+        if parts.is_of_this_history(claim, room, hole).await? {
+            let mut published = parts.published(claim, room, hole).await?;
+            let mut batch = Batch::default();
+            'pages: loop {
+                let page = published.next().await?;
+                if page.is_empty() {
+                    break;
+                }
+                for event in page.into_iter().flat_map(|message| message.events) {
+                    if event.seq > hole.last {
+                        break 'pages;
+                    }
+                    self.push(event, hole, &mut batch, next).await?;
+                }
+            }
+            self.write(batch, next).await?;
+        }
+        self.leave_below(hole.last.next());
+        if self.done.events > before {
+            self.done.into.push((hole, self.done.events - before));
+        }
+        Ok(())
+    }
+
+    async fn push(
+        &mut self,
+        event: Event,
+        hole: Hole,
+        batch: &mut Batch,
+        next: Option<Seq>,
+    ) -> Result<(), journal::Error> {
+        let end = batch.events.last().map(|last| last.seq);
+        if event.seq < hole.first || event.seq <= end.unwrap_or(self.done.state.head) {
+            return Ok(());
+        }
+        let boundary = match batch.events.first() {
+            Some(first) => self.parts.journal.boundary(first.seq),
+            None => event.seq,
+        };
+        let is_apart = end.is_some_and(|end| end.next() != event.seq);
+        let is_going = event.seq < self.first;
+        if is_apart || is_going || !batch.has_room_for(&event, boundary, self.parts.fits()) {
+            self.write(std::mem::take(batch), next).await?;
+        }
+        match is_going {
+            true => self.count(&event),
+            false => batch.push(event),
+        }
+        Ok(())
+    }
+
+    /// Writes dense events, and has them count.
+    async fn write(&mut self, batch: Batch, next: Option<Seq>) -> Result<(), journal::Error> {
+        let Some(first) = batch.events.first().map(|event| event.seq) else {
+            return Ok(());
+        };
+        let (journal, claim, room) = (&self.parts.journal, self.claim, self.room);
+        let mut events = batch.events.clone();
+        self.erasing.apply(&mut events);
+        let fill = || journal.fill(room, claim, &events, next);
+        if !definite(claim.shard(), "fill", PAUSE, fill).await? {
+            // Something that does not count is stored there, or it was removed: it stays a hole.
+            return Ok(());
+        }
+        self.leave_below(first);
+        self.done.events += events.len() as u64;
+        batch.events.iter().for_each(|event| self.count(event));
+        Ok(())
+    }
+
+    fn count(&mut self, event: &Event) {
+        self.leave_below(event.seq);
+        self.done.state.evolve(event);
+    }
+
+    /// What is missing below a place is missing for good, but for what is to be gone anyway.
+    fn leave_below(&mut self, place: Seq) {
+        let hole = Hole::between(self.done.state.head, place);
+        let hole = hole.and_then(|hole| hole.behind(Seq(self.first.0 - 1)));
+        self.done.holes.extend(hole);
+        self.done.state.skip_to(Seq(place.0 - 1));
+    }
+}
