@@ -21,7 +21,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep};
 
 /// Few, so that a shard has several rooms and a node several shards.
 const SHARDS: u16 = 6;
@@ -368,6 +368,13 @@ impl Cluster {
 
     /// The database as it was; the bus stays. No node runs.
     pub(crate) fn put_back(&self, backup: &Database) {
+        self.0.database.put_back(backup);
+    }
+
+    /// The same under running nodes: it is away for so long.
+    pub(crate) async fn put_back_after(&self, away: Duration, backup: &Database) {
+        self.0.database.crash(2 * away);
+        sleep(away).await;
         self.0.database.put_back(backup);
     }
 

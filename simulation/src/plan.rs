@@ -10,6 +10,9 @@ pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// One that joins later, in some runs.
 const LATE: &str = "n4";
 
+/// How long a database is away that is put back under running nodes.
+const PUTTING_BACK: Duration = Duration::from_secs(5);
+
 /// What can go wrong with the parts of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -164,9 +167,7 @@ impl Fault {
                 let backup = cluster.backup();
                 sleep(lasts).await;
                 if self.size == 1 {
-                    cluster.crash_database(Duration::from_secs(60));
-                    sleep(AWAY).await;
-                    cluster.put_back(&backup);
+                    cluster.put_back_after(PUTTING_BACK, &backup).await;
                     return;
                 }
                 cluster

@@ -52,7 +52,8 @@ pub enum Conditions {
     RollingRestart,
     /// Whatever the seed says, for longer, in rooms that go when nobody comes to them.
     RoomsGo,
-    /// All nodes are killed and the database is put back to before; the bus has everything.
+    /// The database is put back to before, while all nodes are dead or under them; the bus has
+    /// everything.
     PutBack,
 }
 
