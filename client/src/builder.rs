@@ -47,6 +47,7 @@ pub struct Builder {
     retries: u32,
     backoff: Backoff,
     insists: bool,
+    was_there: bool,
     silence: Silence,
     window: usize,
     notices: usize,
@@ -112,6 +113,7 @@ impl Default for Builder {
             retries: 30,
             backoff: Backoff::default(),
             insists: false,
+            was_there: false,
             silence: Silence::default(),
             window: WINDOW,
             notices: NOTICES,
@@ -271,6 +273,15 @@ impl Builder {
         self
     }
 
+    /// Another client was let in by these servers a while ago: what answers in their place and is no
+    /// safe-chat is waited out, as it is by each client that has been let in itself. Without that
+    /// such an answer to the first attempt ends the client. Default false.
+    #[must_use]
+    pub fn was_there(mut self, was_there: bool) -> Self {
+        self.was_there = was_there;
+        self
+    }
+
     /// When a silent connection is asked, and when it is given up.
     pub fn silence(mut self, silence: Silence) -> Self {
         self.silence = silence;
@@ -384,7 +395,10 @@ impl Builder {
             retries: self.retries,
             answer_within: self.answer_within,
         });
-        let schedule = Schedule::new(gateways.len(), self.first, self.backoff, self.insists);
+        let mut schedule = Schedule::new(gateways.len(), self.first, self.backoff, self.insists);
+        if self.was_there {
+            schedule.is_in();
+        }
         let codec = Codec::new(self.protocol, &self.room, &self.user);
         let limits = Limits {
             window: self.window,

@@ -189,6 +189,11 @@ pub(crate) enum When {
 }
 
 impl Lost {
+    /// Another program answered: one in front of the server, or in its place.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.reason.is_empty())
+    }
+
     pub(crate) fn when(&self) -> When {
         match self {
             Self::Closed {

@@ -235,6 +235,7 @@ impl Driver {
                         return self.perform(effects).await;
                     }
                     self.status.send_modify(|status| status.was_welcome = true);
+                    self.schedule.is_in();
                     // The name has the key of now.
                     (self.dial.former, self.former.1) = (None, None);
                 }

@@ -41,6 +41,9 @@ impl Backoff {
     }
 }
 
+/// The longest time for which a server can keep a client away.
+const MOST_WAIT: Duration = Duration::from_secs(600);
+
 /// What to do after a connection was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -59,6 +62,8 @@ pub(crate) struct Schedule {
     backoff: ExponentialBackoff,
     /// Nothing is final.
     insists: bool,
+    /// A server has let it in: what answers in its place, and is none, is waited out.
+    was_in: bool,
     /// When sessions were replaced lately.
     replaced: Vec<Instant>,
 }
@@ -73,8 +78,14 @@ impl Schedule {
             delays,
             backoff: delays.build(),
             insists,
+            was_in: false,
             replaced: Vec::new(),
         }
+    }
+
+    /// A server has let it in.
+    pub(crate) fn is_in(&mut self) {
+        self.was_in = true;
     }
 
     /// The gateway for the next attempt.
@@ -99,7 +110,7 @@ impl Schedule {
             self.backoff.next().unwrap_or(self.delays.most)
         };
         let (wait, new_device) = match when {
-            When::Never if self.insists => (usual, false),
+            When::Never if self.insists || self.was_in && lost.is_foreign() => (usual, false),
             When::Never => return Next::End,
             When::AsAnotherDevice if !self.takes_new_device(now) && !self.insists => {
                 return Next::End;
@@ -107,8 +118,8 @@ impl Schedule {
             When::AsAnotherDevice => (usual, true),
             When::Soon if steady => (self.delays.first.mul_f64(rand::random()), false),
             When::Soon | When::Backoff => (usual, false),
-            When::AtLeast(least) => (usual.max(least), false),
-            When::After(exactly) => (exactly, false),
+            When::AtLeast(least) => (usual.max(least.min(MOST_WAIT)), false),
+            When::After(exactly) => (exactly.min(MOST_WAIT), false),
         };
         Next::Connect { wait, new_device }
     }
@@ -124,7 +135,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::close::CloseCode;
+    use crate::close::{CloseCode, Refusal};
 
     fn closed(code: CloseCode) -> Lost {
         Lost::Closed {
@@ -197,6 +208,28 @@ mod tests {
     }
 
     #[test]
+    fn no_server_keeps_a_client_away_for_ever() {
+        let (mut schedule, now) = (
+            Schedule::new(1, 0, Backoff::default(), false),
+            Instant::now(),
+        );
+        let ages = Duration::from_secs(u64::MAX);
+        let bye = Lost::Closed {
+            code: CloseCode::Away,
+            reason: String::new(),
+            bye: Some(ages),
+        };
+        let refused = Lost::Refused(Refusal {
+            status: 429,
+            retry_after: Some(ages),
+            ..Refusal::default()
+        });
+        for lost in [bye, refused] {
+            assert_eq!(wait(schedule.lost(&lost, Some(now), now)), MOST_WAIT);
+        }
+    }
+
+    #[test]
     fn a_replaced_session_goes_on_as_another_device_but_not_for_ever() {
         let (mut schedule, now) = (
             Schedule::new(1, 0, Backoff::default(), false),
@@ -223,6 +256,31 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn what_is_no_server_ends_only_who_was_never_let_in() {
+        let (mut schedule, now) = (
+            Schedule::new(1, 0, Backoff::default(), false),
+            Instant::now(),
+        );
+        let of = |status: u16, reason: &str| {
+            Lost::Refused(Refusal {
+                status,
+                reason: reason.into(),
+                ..Refusal::default()
+            })
+        };
+        let proxies = [200, 302, 403, 404].map(|status| of(status, ""));
+        for lost in &proxies {
+            assert_eq!(schedule.lost(lost, None, now), Next::End);
+        }
+        schedule.is_in();
+        for lost in &proxies {
+            wait(schedule.lost(lost, None, now));
+        }
+        let refused = of(403, "forbidden");
+        assert_eq!(schedule.lost(&refused, None, now), Next::End);
     }
 
     #[test]
