@@ -2,7 +2,8 @@
 
 mod world;
 
-use seal::member::{Error, Frame};
+use seal::conversation::{Conversation, Effect, Outgoing, Waits};
+use seal::member::{Error, Frame, Member};
 use seal::rules::JoinPolicy;
 use seal::{Refusal, direct};
 use world::{Client, Server, name, now, people_of};
@@ -53,6 +54,69 @@ fn nobody_else_comes_into_a_room_of_two() {
         take(&mut server, &clients[0], &frame).unwrap();
     }
     assert_eq!(server.delivery().members().count(), 2);
+}
+
+/// What a conversation sends, of which each has the next place of the room.
+struct Room {
+    conversation: Conversation,
+    seq: u64,
+}
+
+impl Room {
+    /// Does what is to be done, in a room that takes all of it; the messages among it.
+    fn perform(&mut self, effects: Vec<Effect>) -> usize {
+        let mut messages = 0;
+        for effect in effects {
+            let then = match effect {
+                Effect::AskWelcome => self.conversation.welcome(None, now()),
+                Effect::AskGroup => self.conversation.group(None, now()),
+                Effect::Send(number, sent) => {
+                    messages += usize::from(matches!(sent, Outgoing::Sealed(_)));
+                    self.seq += 1;
+                    let mut then = self.conversation.event(self.seq, Some(&sent), now());
+                    then.extend(self.conversation.answered(number, Ok(self.seq), now()));
+                    then
+                }
+                _ => continue,
+            };
+            messages += self.perform(then);
+        }
+        messages
+    }
+}
+
+#[test]
+fn what_is_said_in_a_room_of_two_waits_until_the_other_one_can_read_it() {
+    let (mut server, harry) = (Server::default(), Client::new("harry", "phone", 1));
+    let mut charly = Client::new("charly", "phone", 2);
+    charly.publish(1);
+    charly.flush(&mut server);
+    let device = (harry.user.clone(), harry.device.clone());
+    let certificate = harry.identity.certify(device.0, device.1, &harry.key);
+    let member = Member::new(harry.key.clone(), certificate);
+    let name_of_both = direct::room_of(&harry.identity.public(), &charly.identity.public());
+    let policy = JoinPolicy::Invited;
+    let mut room = Room {
+        conversation: Conversation::new(member, name_of_both.clone(), policy, [1; 16]),
+        seq: 0,
+    };
+    let effects = room.conversation.say(b"first words", now()).unwrap();
+    assert_eq!(room.perform(effects), 0);
+    let effects = room.conversation.connected(0, now());
+    assert_eq!(room.perform(effects), 0);
+    assert!(room.conversation.member().is_in(&name_of_both));
+    let effects = room.conversation.ask_for_earlier(5, now()).unwrap();
+    assert_eq!(room.perform(effects), 0);
+    assert_eq!(room.conversation.waits_for(), Some(Waits::Other));
+    assert_eq!(
+        room.conversation.unsent().collect::<Vec<_>>(),
+        [b"first words"]
+    );
+
+    let packages = [server.claim(&name("charly"), &name("phone"))];
+    let added = room.conversation.add(&charly.person(), &packages, now());
+    assert_eq!(room.perform(added.unwrap()), 2);
+    assert_eq!(room.conversation.waits_for(), None);
 }
 
 fn found(client: &mut Client, room: &seal::Name, policy: JoinPolicy) -> Frame {

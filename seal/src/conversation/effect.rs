@@ -123,6 +123,8 @@ pub enum Waits {
     Change,
     /// The group has changed, and the service does not show how.
     Hidden,
+    /// The other one is not in the group of a room of two, and could never read it.
+    Other,
 }
 
 /// What a user is asked before a device comes (back).

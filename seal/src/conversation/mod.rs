@@ -142,6 +142,11 @@ impl Conversation {
         since.or_else(|| self.read_up_to())
     }
 
+    /// The last place of the room that is known to be there, heard or named by the service.
+    pub fn heard_up_to(&self) -> u64 {
+        self.seq
+    }
+
     fn read_up_to(&self) -> Option<u64> {
         match self.member.is_out(&self.room) && self.member.outstanding_in(&self.room).is_none() {
             true => None,
@@ -190,6 +195,7 @@ impl Conversation {
             (Reading::Away, _) => Waits::Connection,
             (Reading::Until(_), _) => Waits::Reading,
             (Reading::Live, _) if is_in && self.member.is_lacking(&self.room) => Waits::Hidden,
+            (Reading::Live, _) if is_in && self.is_alone() => Waits::Other,
             (Reading::Live, _) if is_in => Waits::Change,
             (Reading::Live, _) if self.is_asking() => Waits::Word,
             (Reading::Live, Entering::Waiting) => Waits::Outside,
@@ -401,7 +407,7 @@ impl Conversation {
             _ => Entering::No,
         };
         // Who is being added is to read what is said after that: it waits for the new epoch.
-        if self.member.outstanding_in(&self.room).is_some() {
+        if self.member.outstanding_in(&self.room).is_some() || self.is_alone() {
             return effects;
         }
         while let Some(inside) = self.waiting.pop_front() {

@@ -3,6 +3,7 @@
 use super::state::Sent;
 use super::{Conversation, Effect, MOST_WAITING, Show};
 use crate::content::{self, Earlier};
+use crate::direct;
 use crate::identity::Public;
 use crate::member::Error;
 
@@ -39,6 +40,20 @@ impl Conversation {
             Sent::Message(own) => content::text_in(&self.unplaced.get(own)?.inside),
             Sent::Change(_) | Sent::Seen => None,
         }
+    }
+
+    /// The other one is not in the group of a room of two: who comes later reads nothing from
+    /// before, so what is said waits.
+    pub(super) fn is_alone(&self) -> bool {
+        let own = self.member.certificate().identity();
+        let members = self.member.members(&self.room);
+        direct::is_direct(&self.room) && members.iter().all(|one| one.identity == *own)
+    }
+
+    /// The texts that were said and not sent yet, in their order.
+    pub fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+        let insides = self.waiting.iter();
+        insides.filter_map(|inside| content::text_in(inside))
     }
 
     pub(super) fn say_inside(&mut self, insides: Vec<Vec<u8>>) -> Result<Vec<Effect>, Error> {
