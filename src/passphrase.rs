@@ -5,10 +5,15 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, IsTerminal},
     path::Path,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 /// Bytes that are read of one, at most.
 const MOST: u64 = 4096;
+/// How long one in a file may take: a person may have to open what writes it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A new one: who types it in types it twice, if it is good enough.
 pub(crate) fn new(
@@ -43,9 +48,32 @@ pub(crate) fn typed_in(what: &str) -> Option<anyhow::Result<String>> {
 
 /// One in a file, or what else can be read under a name: `/dev/fd/3`, a pipe.
 pub(crate) fn in_file(what: &str, path: &Path) -> anyhow::Result<String> {
+    in_file_within(what, path, PATIENCE)
+}
+
+/// Into a pipe nobody may ever write, and it is neither opened nor read then: so on a thread.
+fn in_file_within(what: &str, path: &Path, patience: Duration) -> anyhow::Result<String> {
     let from = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("the {what} in {from} cannot be read"))?;
-    only_line(what, &from, BufReader::new(file))
+    ensure!(
+        !path.is_dir(),
+        "{from} is a folder: name the file whose only line is the {what}"
+    );
+    let (done, read) = mpsc::channel();
+    let (of, path) = (what.to_owned(), path.to_owned());
+    thread::spawn(move || {
+        let from = path.display().to_string();
+        let file = File::open(path);
+        let file = file.with_context(|| format!("the {of} in {from} cannot be read"));
+        // Nobody waits any more if it took too long.
+        let _ = done.send(file.and_then(|file| only_line(&of, &from, BufReader::new(file))));
+    });
+    read.recv_timeout(patience).unwrap_or_else(|_| {
+        bail!(
+            "nothing came out of {from} in {} s, where the {what} was to be: it is a pipe into \
+             which nobody writes, or a disk that does not answer",
+            patience.as_secs()
+        )
+    })
 }
 
 fn typed(what: &str, prompt: &str) -> anyhow::Result<String> {
@@ -85,4 +113,34 @@ fn capitalized(what: &str) -> String {
     let mut letters = what.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_folder_and_a_pipe_into_which_nobody_writes_are_refused_and_other_pipes_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let refused = |path: &Path| {
+            let refused = in_file_within("passphrase", path, Duration::ZERO).unwrap_err();
+            refused.to_string()
+        };
+        assert!(refused(folder.path()).contains("is a folder"));
+        assert!(refused(&pipe).contains("nobody writes"));
+        let other = folder.path().join("other");
+        let made = Command::new("mkfifo").arg(&other).status().unwrap();
+        assert!(made.success());
+        let writer = {
+            let other = other.clone();
+            thread::spawn(move || std::fs::write(other, "correct horse battery\n"))
+        };
+        let read = in_file("passphrase", &other).unwrap();
+        assert_eq!(read, "correct horse battery");
+        writer.join().unwrap().unwrap();
+    }
 }

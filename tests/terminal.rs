@@ -15,9 +15,14 @@ use std::{
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use terminal::Terminal;
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
 use tokio_tungstenite::{
-    accept_hdr_async,
+    WebSocketStream, accept_hdr_async,
     tungstenite::{
         Message,
         handshake::server::{Request, Response},
@@ -34,20 +39,12 @@ async fn server() -> (String, mpsc::UnboundedReceiver<Value>) {
     let (frames, heard) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        #[expect(clippy::result_large_err, reason = "the signature is the library's")]
-        let answer = |request: &Request, mut response: Response| {
-            let protocol = request.headers()["sec-websocket-protocol"].clone();
-            let headers = response.headers_mut();
-            headers.insert("sec-websocket-protocol", protocol);
-            Ok(response)
-        };
-        let mut socket = accept_hdr_async(stream, answer).await.unwrap();
-        for frame in [
-            json!({"type": "welcome", "seq": 1, "recovered": true, "members": ["harry"]}),
-            json!({"type": "event", "seq": 1, "at": 0, "kind": "joined", "from": "harry"}),
-        ] {
-            socket.send(Message::text(frame.to_string())).await.unwrap();
-        }
+        let mut socket = session(stream).await;
+        let joined = json!({"type": "event", "seq": 1, "at": 0, "kind": "joined", "from": "harry"});
+        socket
+            .send(Message::text(joined.to_string()))
+            .await
+            .unwrap();
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Text(text) = message {
                 frames.send(serde_json::from_str(&text).unwrap()).unwrap();
@@ -55,6 +52,24 @@ async fn server() -> (String, mpsc::UnboundedReceiver<Value>) {
         }
     });
     (url, heard)
+}
+
+/// A session of harry, whom a server has welcomed.
+async fn session(stream: TcpStream) -> WebSocketStream<TcpStream> {
+    #[expect(clippy::result_large_err, reason = "the signature is the library's")]
+    let answer = |request: &Request, mut response: Response| {
+        let protocol = request.headers()["sec-websocket-protocol"].clone();
+        let headers = response.headers_mut();
+        headers.insert("sec-websocket-protocol", protocol);
+        Ok(response)
+    };
+    let mut socket = accept_hdr_async(stream, answer).await.unwrap();
+    let welcome = json!({"type": "welcome", "seq": 1, "recovered": true, "members": ["harry"]});
+    socket
+        .send(Message::text(welcome.to_string()))
+        .await
+        .unwrap();
+    socket
 }
 
 /// Harry's terminal, in the room, with a prompt that says nothing of the connection any more.
@@ -171,6 +186,38 @@ async fn a_terminal_of_no_or_little_width_is_one_too() {
             "{columns}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_outlasts_what_answers_in_the_place_of_its_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(session(stream).await);
+        // A proxy that wants a login, one that shows a page, and one that shuts people out.
+        for head in ["302 Found\r\nlocation: /login", "200 OK", "403 Forbidden"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 6\r\n\r\n<html>");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        let (stream, _) = listener.accept().await.unwrap();
+        session(stream).await
+    });
+    let mut terminal = opened(&url, 200);
+    terminal.shows("joined #aaa").await;
+    for status in [302, 200, 403] {
+        let told = format!("HTTP {status}: no safe-chat answered there; trying on");
+        terminal.shows(&told).await;
+    }
+    terminal.shows("connected again").await;
+    let _socket = server.await.unwrap();
+    terminal.types("/quit\r");
+    assert_eq!(terminal.ends().await, Some(0));
 }
 
 /// A client that is a script: its stdin stays open.

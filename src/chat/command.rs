@@ -39,6 +39,7 @@ pub(super) fn help(is_sealed: bool) -> String {
 
 const HISTORY: u16 = 50;
 const EARLIER: u8 = 50;
+const SHARE: &str = "/share NAME [N]";
 
 /// A line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ pub(super) fn parse(line: &str) -> Command {
         "allow" => named("/allow DEVICE", rest.trim_end(), Command::Allow),
         "dm" => named("/dm NAME", rest.trim_end(), Command::Direct),
         "share" => share(rest.trim_end()),
-        "ask" => counted("/ask", rest.trim_end(), Command::Ask),
+        "ask" => counted("/ask [N]", rest.trim_end(), Command::Ask),
         "back" => Command::Back,
         "devices" => Command::Devices,
         "code" => Command::Code,
@@ -138,20 +139,21 @@ fn add(rest: &str) -> Command {
 fn share(rest: &str) -> Command {
     let (user, count) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     match super::name(user) {
-        Ok(user) => counted("/share", count.trim_start(), |count| Command::Share {
+        _ if user.is_empty() => Command::Unclear(SHARE.into()),
+        Ok(user) => counted(SHARE, count.trim_start(), |count| Command::Share {
             user,
             count,
         }),
-        Err(why) => Command::Unclear(format!("/share: the name {why}")),
+        Err(why) => Command::Unclear(format!("{SHARE}: the name {why}")),
     }
 }
 
-/// A number of messages from before.
-fn counted(what: &str, rest: &str, command: impl FnOnce(u8) -> Command) -> Command {
+/// A number of messages from before. `usage`: the command, and what it takes.
+fn counted(usage: &str, rest: &str, command: impl FnOnce(u8) -> Command) -> Command {
     match rest.parse() {
         _ if rest.is_empty() => command(EARLIER),
         Ok(count @ 1..=100) => command(count),
-        _ => Command::Unclear(format!("{what} takes a number from 1 to 100")),
+        _ => Command::Unclear(format!("{usage}: N is a number from 1 to 100")),
     }
 }
 
@@ -249,6 +251,11 @@ mod tests {
         ] {
             let (typed, _) = usage.split_once(' ').unwrap();
             assert_eq!(parse(typed), Command::Unclear(usage.into()));
+        }
+        assert_eq!(parse("/share"), Command::Unclear(SHARE.into()));
+        for (typed, usage) in [("/share charly x", SHARE), ("/ask 101", "/ask [N]")] {
+            let said = format!("{usage}: N is a number from 1 to 100");
+            assert_eq!(parse(typed), Command::Unclear(said));
         }
     }
 

@@ -75,6 +75,18 @@ pub(super) fn of(options: &Options) -> Result<Brought> {
         )
     });
     let (own, passphrase) = open(&path, options.passphrase_file.as_deref())?;
+    let is_unused = options.passphrase_file.is_some() && passphrase.is_none();
+    let unused = is_unused.then(|| {
+        format!(
+            "! the key in {} is not protected by a passphrase, so --passphrase-file was not read: \
+             `safe-chat keys protect` puts one on it",
+            path.display()
+        )
+    });
+    let note = note
+        .into_iter()
+        .chain(unused)
+        .reduce(|note, unused| note + "\n" + &unused);
     Ok(Brought {
         own,
         before: Arc::new(Before::of(path, passphrase)),

@@ -577,8 +577,9 @@ fn of_before_purge() -> Rejection {
 pub(super) fn refusal(reason: Reason) -> Rejection {
     let message = match reason {
         Reason::KeyMismatch => {
-            "another key is pinned to this user in this room: bring that one, or its signature for \
-             yours (former=KEY), or take another name"
+            "another key is pinned to this user in this room: bring that one (--key-file FILE at a \
+             terminal), or change it by `safe-chat keys change`, so that it signs for the new one \
+             (programs: former=KEY), or take another name"
         }
         Reason::ProofRequired => {
             "this room asks for a proof of the key, or this user has proven one in it: prove yours \
