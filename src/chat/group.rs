@@ -19,16 +19,26 @@ pub(super) const SEALED: &str = "! this room is sealed: without --seal nothing t
 
 impl Chat {
     pub(super) async fn of_group(&mut self, command: Command) -> Result<()> {
+        let is_to_go = matches!(command, Command::Direct(_));
         let Some(sealed) = &mut self.sealed else {
+            self.is_misled |= is_to_go;
             return self.note(match self.is_shut_out {
                 true => SEALED,
                 false => "this is no sealed room: begin with --seal for one",
             });
         };
         let tasks = match command {
+            Command::Direct(user) if sealed.is_alone_with(&user) => {
+                vec![Task::Note(format!(
+                    "/dm {user}: you are alone with {user} here"
+                ))]
+            }
             Command::Direct(user) => match sealed.direct(&user) {
                 Ok(direct) => return self.go(Next::To(direct)),
-                Err(why) => vec![Task::Note(format!("! /dm {user}: {why}"))],
+                Err(why) => {
+                    self.is_misled = true;
+                    vec![Task::Note(format!("! /dm {user}: {why}"))]
+                }
             },
             Command::Add { user, key } => vec![sealed.add(&user, &key)],
             Command::Remove(user) => sealed.remove(&user)?,
@@ -45,12 +55,6 @@ impl Chat {
         self.carry_out(tasks).await
     }
 
-    /// Ends here, to go on elsewhere.
-    pub(super) fn go(&mut self, to: Next) -> Result<()> {
-        self.next_stay = Some(to);
-        self.leave()
-    }
-
     /// What a sealed room wants done.
     pub(super) async fn carry_out(&mut self, tasks: Vec<Task>) -> Result<()> {
         for task in tasks {
@@ -63,11 +67,7 @@ impl Chat {
                     self.submit(number, message).await;
                 }
                 Task::Ask(asked) => self.answers.push(Box::pin(asked.map(Answer::Found))),
-                Task::Resume(seq) => {
-                    let anew = (self.begin)(Some(seq))?;
-                    self.reads_again = true;
-                    std::mem::replace(&mut self.client, anew).close().await;
-                }
+                Task::Resume(seq) => self.read_again(seq).await?,
                 Task::Event(event) => self.show(&Line::Event(event))?,
                 Task::Note(text) => self.note(&text)?,
                 Task::NotSent(text) => {

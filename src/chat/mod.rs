@@ -9,6 +9,7 @@
 //! is sent again. `room` knows what was shown; `console` is a line edited in a `terminal`, or a
 //! pipe.
 
+mod again;
 mod command;
 mod console;
 mod editor;
@@ -23,9 +24,11 @@ mod screen;
 mod sealed;
 mod stay;
 mod terminal;
+mod told;
 mod trouble;
 mod view;
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,16 +47,18 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 #[doc(hidden)]
 pub use heard::heard;
 
+use again::Again;
 use command::Command;
 use console::{Console, Input};
 use key::{Brought, Own};
 use options::{name, token_of, trusted};
-use repeats::{COMINGS, NOT_ENCRYPTED, OPERATIONS, REFUSALS, Repeats};
+use repeats::{COMINGS, NOT_ENCRYPTED, OF_MEMBERS, OF_NAMES, REFUSALS, REMOVALS, Repeats};
 use room::Room;
 pub(crate) use sealed::store::devices_of;
-use sealed::{Found, Sealed, direct::Direct, said::unmask};
+use sealed::{Found, Sealed, said::unmask};
+use stay::{Arrival, Carried};
 use trouble::said;
-use view::{Line, Style, UNENCRYPTED, View};
+use view::{Line, Style, View};
 pub use {options::Options, sealed::Door};
 
 /// Undecided messages at which no further line is read.
@@ -87,13 +92,14 @@ pub async fn run(options: Options) -> Result<()> {
     stay::all(options).await
 }
 
-/// One stay in one room; `with`: it is one of two people; `note`: what is said first.
+/// One stay in one room.
 async fn stay(
     options: Options,
     brought: &Brought,
-    with: Option<&Direct>,
-    note: Option<String>,
+    arrival: Arrival<'_>,
+    carried: &mut Carried,
 ) -> Result<Option<stay::Next>> {
+    let with = arrival.with;
     let own = &brought.own;
     let pair_of = |identity: &Identity| KeyPair::from_seed(&identity.seed());
     let before = brought.before.clone();
@@ -153,24 +159,30 @@ async fn stay(
         None => builder.history(options.history),
         Some(_) => builder.policy(Policy::Sealed),
     };
-    let begin = move |since: Option<u64>| match since {
-        Some(seq) => builder.clone().since(seq).start(),
-        None => builder.clone().start(),
+    let begin = move |since: Option<u64>, was_there: bool| {
+        let builder = builder.clone().was_there(was_there);
+        match since {
+            Some(seq) => builder.since(seq).start(),
+            None => builder.start(),
+        }
     };
-    let client = begin(sealed.as_ref().and_then(Sealed::since))?;
-    let shown = with.map_or_else(
-        || options.room.clone(),
-        |other| format!("{} alone", other.user),
-    );
+    let client = begin(sealed.as_ref().and_then(Sealed::since), false)?;
+    let shown = stay::shown(with, &options.room);
     let view = View::new(style, &shown, &options.user);
-    let console = if editing {
-        Console::terminal(view.prompt("connecting", 0))?
-    } else {
-        Console::pipe()
+    let console = match carried.console.take() {
+        Some(mut console) => {
+            console.prompt(view.prompt("connecting", 0));
+            console
+        }
+        None if editing => Console::terminal(view.prompt("connecting", 0))?,
+        None => Console::pipe(),
     };
     let mut chat = Chat {
         client,
-        room: Room::new(options.seal.map_or(options.history, |_| 0)),
+        room: match &sealed {
+            Some(sealed) => Room::read(sealed.was_read()),
+            None => Room::new(options.history),
+        },
         sealed,
         begin: Box::new(begin),
         view,
@@ -180,13 +192,18 @@ async fn stay(
         unencrypted: NOT_ENCRYPTED,
         unasked: REFUSALS,
         comings: COMINGS,
-        operations: OPERATIONS,
+        of_members: OF_MEMBERS,
+        of_names: OF_NAMES,
+        removals: REMOVALS,
         undecided: 0,
         leaving: None,
         quit: false,
-        is_direct: with.is_some(),
+        back_to: arrival.back_to,
         next_stay: None,
+        typed: std::mem::take(&mut carried.typed),
+        is_misled: arrival.is_misled,
         is_shut_out: false,
+        again: None,
         reads_again: false,
         unsure: None,
         refused: 0,
@@ -206,10 +223,10 @@ async fn stay(
             chat.of_key
         ))?;
     }
-    if let Some(note) = note {
+    if let Some(note) = arrival.note {
         chat.note(&note)?;
     }
-    chat.run().await
+    chat.run(carried).await
 }
 
 fn every(period: Duration) -> Interval {
@@ -236,14 +253,16 @@ enum Answer {
     Sent(u64, Message, Result<Receipt, SendError>),
     Found(Found),
     Earlier(Result<Page, QueryError>),
+    /// What is before this place, which is read again.
+    Again(u64, Result<Page, QueryError>),
     Members(Result<Vec<String>, QueryError>),
 }
 
 /// The parts of a running client; one task owns them all.
 struct Chat {
     client: Client,
-    /// Begins anew behind a place.
-    begin: Box<dyn Fn(Option<u64>) -> Result<Client, ConnectError> + Send>,
+    /// Begins behind a place, or, if it has been there, anew.
+    begin: Box<dyn Fn(Option<u64>, bool) -> Result<Client, ConnectError> + Send>,
     /// A sealed room's.
     sealed: Option<Sealed>,
     room: Room,
@@ -258,19 +277,27 @@ struct Chat {
     unasked: Repeats,
     /// Who comes and goes, on a screen.
     comings: Repeats,
-    /// What was done to names and to what was said, on a screen.
-    operations: Repeats,
+    /// What was done to names, those of members and others, and to what was said; on a screen.
+    of_members: Repeats,
+    of_names: Repeats,
+    removals: Repeats,
     /// Messages of them.
     undecided: usize,
     /// Since when we only wait for what is undecided.
     leaving: Option<Instant>,
     quit: bool,
-    /// It is a room of two, which the user came to from another one.
-    is_direct: bool,
+    /// The room that the user came from, as it is shown.
+    back_to: Option<String>,
     /// Where the user goes from here; `None`: it ends.
     next_stay: Option<stay::Next>,
+    /// What was typed on the way here, or is typed on the way to the next room.
+    typed: VecDeque<String>,
+    /// The user wanted to go elsewhere and is here: what is typed next may be meant for there.
+    is_misled: bool,
     /// The room is sealed, and this came without what reads it.
     is_shut_out: bool,
+    /// A part of the room is read again; until then nothing of what follows is taken.
+    again: Option<Again>,
     /// The room is read again by another client, which nobody has to know.
     reads_again: bool,
     /// What the user typed last, and was told that something is lost by it.
@@ -291,21 +318,30 @@ struct Chat {
 }
 
 impl Chat {
-    async fn run(mut self) -> Result<Option<stay::Next>> {
+    async fn run(mut self, carried: &mut Carried) -> Result<Option<stay::Next>> {
         let outcome = self.converse().await;
+        let ended = self.end(outcome);
+        carried.typed = self.typed;
+        carried.console = Some(self.console);
+        self.client.close().await;
+        ended
+    }
+
+    /// Tells what was not told, and what is lost by the end; writes what is to be kept.
+    fn end(&mut self, outcome: Result<()>) -> Result<Option<stay::Next>> {
         let of_group = self.sealed.as_mut().map(Sealed::untold);
         let of_group: Vec<_> = of_group.into_iter().flatten().collect();
         let rest = self.counted().map(Repeats::rest);
         for rest in of_group.into_iter().chain(rest).flatten() {
             self.note(&rest)?;
         }
+        self.tell_lost(outcome.is_ok())?;
         let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);
-        self.client.close().await;
         outcome.and(written)?;
         if self.refused > 0 && !self.console.is_terminal() {
             bail!("{} not accepted", view::plural(self.refused, "message"));
         }
-        Ok(self.next_stay)
+        Ok(self.next_stay.take())
     }
 
     async fn converse(&mut self) -> Result<()> {
@@ -336,10 +372,13 @@ impl Chat {
     /// losing anything when another one is first.
     async fn next(&mut self) -> Result<Next> {
         let ready = self.undecided() < WINDOW && self.leaving.is_none();
+        if let Some(line) = self.typed.pop_front_if(|_| ready) {
+            return Ok(Next::Input(Input::Line(line)));
+        }
         tokio::select! {
             biased;
             input = self.console.read(ready) => Ok(Next::Input(input?)),
-            notice = self.client.next() => Ok(Next::Notice(notice)),
+            notice = self.client.next(), if self.again.is_none() => Ok(Next::Notice(notice)),
             Some(answer) = self.answers.next() => Ok(Next::Answer(answer)),
             _ = self.tick.tick() => Ok(Next::Tick),
         }
@@ -367,14 +406,16 @@ impl Chat {
 
     async fn take_input(&mut self, input: Input) -> Result<()> {
         match input {
+            Input::Line(line) if self.next_stay.is_some() => self.hold(line),
             Input::Line(line) if self.console.is_terminal() => {
                 self.command(command::parse(&line)).await
             }
             Input::Line(line) => self.say(line, None).await,
+            Input::End if self.next_stay.take().is_some() => Ok(()),
             Input::End if self.console.is_terminal() => self.command(Command::Quit).await,
             Input::End => self.leave(),
             Input::Interrupt => {
-                self.quit = true;
+                (self.quit, self.next_stay) = (true, None);
                 Ok(())
             }
         }
@@ -416,11 +457,17 @@ impl Chat {
             | Command::Agree => {
                 return self.of_group(command).await;
             }
-            Command::Back if self.is_direct => return self.go(stay::Next::Back),
-            Command::Back => self.note("/back: you came here from no other room. /quit ends")?,
+            Command::Back if self.back_to.is_some() => return self.go(stay::Next::Back),
+            Command::Back => {
+                self.is_misled = true;
+                self.note("/back: you came here from no other room. /quit ends")?;
+            }
             Command::Quit => return self.leave(),
             Command::Help => self.note(&command::help(self.sealed.is_some()))?,
-            Command::Unclear(why) => self.note(&why)?,
+            Command::Unclear(why) => {
+                self.is_misled |= why.starts_with("/dm");
+                self.note(&why)?;
+            }
             Command::Nothing => {}
         }
         Ok(())
@@ -526,59 +573,12 @@ impl Chat {
                 let line = self.room.page(page, recalled);
                 self.show(&line)?;
             }
+            Answer::Again(before, page) => self.take_again(before, page).await?,
             Answer::Members(Ok(members)) => self.show(&Line::Members(members))?,
             Answer::Earlier(Err(error)) | Answer::Members(Err(error)) => {
                 self.note(&error.to_string())?;
             }
         }
         Ok(())
-    }
-
-    fn show(&mut self, line: &Line) -> Result<()> {
-        self.refused += u64::from(matches!(line, Line::Rejected { .. }));
-        if !self.is_told(line) {
-            return Ok(());
-        }
-        if self.view.is_note(line) {
-            return self.note(&self.view.note_of(line));
-        }
-        let mut output = String::new();
-        self.view.render(line, &mut output);
-        self.console.print(&output)
-    }
-
-    /// Whether a line is shown, of those that a service could give without end.
-    fn is_told(&mut self, line: &Line) -> bool {
-        match line {
-            Line::Rejected { text, .. } if text.is_empty() => self.unasked.is_told(None),
-            Line::Event(event) => match event.kind() {
-                UNENCRYPTED => self.unencrypted.is_told(Some(event.seq)),
-                // In a pipe every seq is seen.
-                "joined" | "left" if self.console.is_terminal() => {
-                    self.comings.is_told(Some(event.seq))
-                }
-                "unpinned" | "erased" | "purged" if self.console.is_terminal() => {
-                    self.operations.is_told(Some(event.seq))
-                }
-                _ => true,
-            },
-            _ => true,
-        }
-    }
-
-    fn counted(&mut self) -> [&mut Repeats; 4] {
-        [
-            &mut self.unencrypted,
-            &mut self.unasked,
-            &mut self.comings,
-            &mut self.operations,
-        ]
-    }
-
-    /// Something about the connection or the client: between the messages on a screen, on stderr
-    /// beside a pipe.
-    fn note(&mut self, text: &str) -> Result<()> {
-        let text = self.view.note(text);
-        self.console.note(&text)
     }
 }

@@ -4,6 +4,8 @@
 /// Ticks in which more of a kind are counted: at first, and at most. Each time is twice as long as
 /// the one before, until nothing came in one.
 const COUNTED_FOR: (u32, u32) = (60, 3600);
+/// Ticks after which it is looked whether they still come so often that they are only counted.
+const LOOKS_AFTER: u32 = 120;
 
 /// Of what no member has encrypted.
 pub(super) const NOT_ENCRYPTED: Repeats =
@@ -27,11 +29,17 @@ pub(super) const REFUSALS: Repeats = Repeats::of(
 /// Of people who come and go.
 pub(super) const COMINGS: Repeats = Repeats::of("{}more time{s} somebody joined or left", 20);
 
-/// Of what the service says was done to names, or to what was said.
-pub(super) const OPERATIONS: Repeats = Repeats::of(
-    "{}more time{s} a name was freed, a key changed, or something erased or removed",
+/// Of what the service says was done to the name of a member of a sealed room's group.
+pub(super) const OF_MEMBERS: Repeats = Repeats::of(
+    "! {}more time{s} a member's name was freed, or its key changed: look at /devices",
     10,
 );
+/// Of the same of other names, which whoever comes can have without end.
+pub(super) const OF_NAMES: Repeats =
+    Repeats::of("{}more time{s} a name was freed, or a key changed", 10);
+/// Of what the service says was done to what was said.
+pub(super) const REMOVALS: Repeats =
+    Repeats::of("{}more time{s} something was erased or removed", 10);
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +53,8 @@ pub(super) struct Repeats {
     time: u32,
     left: u32,
     count: u64,
+    /// Those of them since it was looked last whether they still come so often.
+    lately: u32,
     /// The place of the last one, if it has one.
     last: Option<u64>,
 }
@@ -58,6 +68,7 @@ impl Repeats {
             time: COUNTED_FOR.0,
             left: 0,
             count: 0,
+            lately: 0,
             last: None,
         }
     }
@@ -72,6 +83,7 @@ impl Repeats {
             return true;
         }
         (self.count, self.last) = (self.count + 1, seq.or(self.last));
+        self.lately = self.lately.saturating_add(1);
         false
     }
 
@@ -79,18 +91,23 @@ impl Repeats {
     pub(super) fn tick(&mut self) -> Option<String> {
         let was_counting = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        if !was_counting || self.left > 0 {
+        let is_to_look =
+            self.left == 0 || self.time > COUNTED_FOR.0 && self.left % LOOKS_AFTER == 0;
+        if !was_counting || !is_to_look {
             return None;
         }
-        self.time = match self.count {
-            0 => COUNTED_FOR.0,
-            _ => COUNTED_FOR.1.min(self.time * 2),
-        };
-        let told = self.rest();
-        if told.is_some() {
-            (self.left, self.told) = (self.time, self.at_once);
+        // Fewer than are told of one by one: the next ones are, again.
+        let is_over = std::mem::take(&mut self.lately) < self.at_once;
+        if is_over {
+            (self.time, self.left) = (COUNTED_FOR.0, 0);
+            return self.rest();
         }
-        told
+        if self.left > 0 {
+            return None;
+        }
+        self.time = COUNTED_FOR.1.min(self.time * 2);
+        (self.left, self.told) = (self.time, self.at_once);
+        self.rest()
     }
 
     /// Those that were counted and not told of.
@@ -150,5 +167,26 @@ mod tests {
         assert_eq!(shown, 20);
         let rest = told.rest().unwrap();
         assert_eq!(rest, "up to #299: 280 more times somebody joined or left");
+    }
+
+    #[test]
+    fn when_a_flood_has_ended_each_is_told_of_again_and_during_one_few_lines_are() {
+        let mut told = COMINGS;
+        let mut lines = 0;
+        for _ in 0..5 * 3600 {
+            lines += usize::from(told.is_told(None)) + usize::from(told.is_told(None));
+            lines += usize::from(told.tick().is_some());
+        }
+        assert!(lines < 40, "{lines}");
+        // One now and then, too seldom to be a flood and too often for a quiet time.
+        let mut single = |ticks: u32| {
+            let is_told = told.is_told(None);
+            (0..ticks).for_each(|_| drop(told.tick()));
+            is_told
+        };
+        for _ in 0..5 {
+            single(50);
+        }
+        assert!((0..50).all(|_| single(50)));
     }
 }

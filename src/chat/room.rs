@@ -29,12 +29,22 @@ impl Room {
         }
     }
 
+    /// One that was shown up to this place before.
+    pub(super) fn read(up_to: Option<u64>) -> Room {
+        Room {
+            last: up_to,
+            ..Room::default()
+        }
+    }
+
     /// What there is to see of it.
     pub(super) fn take(&mut self, notice: Notice) -> Option<Line> {
         let line = match notice {
             Notice::Connected { welcome, resumed } => {
-                if self.last.is_none() && self.history == 0 {
-                    (self.first, self.last) = (welcome.seq.map(|head| head + 1), welcome.seq);
+                if self.first.is_none() && self.history == 0 {
+                    self.first = welcome.seq.map(|head| head + 1);
+                    self.last = self.last.or(welcome.seq);
+                    self.was_caught_up = true;
                 }
                 self.head = welcome.seq;
                 Some(Line::Joined {
@@ -43,6 +53,8 @@ impl Room {
                     resumed,
                 })
             }
+            // It is read again.
+            Notice::Event(event) if self.last >= Some(event.seq) => None,
             Notice::Event(event) => {
                 if event.body == Body::Purged {
                     self.first = Some(event.seq);
@@ -160,6 +172,19 @@ mod tests {
         room.take(connected(9));
         assert!(room.is_settled());
         assert_eq!(room.earlier(), Ok(Some(10)));
+    }
+
+    #[test]
+    fn what_is_read_again_is_shown_once() {
+        let mut room = Room::read(Some(2));
+        let mut shows = |seq| room.take(Notice::Event(event(seq))).is_some();
+        assert_eq!([1, 2, 3, 4].map(&mut shows), [false, false, true, true]);
+        assert_eq!([2, 3, 4, 5].map(&mut shows), [false, false, false, true]);
+        room.take(Notice::Reset {
+            seq: 3,
+            reason: String::new(),
+        });
+        assert!(room.take(Notice::Event(event(3))).is_some());
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Chat {
     }
 
     pub(super) fn refresh_prompt(&mut self) {
+        if let Some(room) = self.goes_to() {
+            let prompt = self.view.prompt_of(&room, "on the way", self.typed.len());
+            self.console.prompt(prompt);
+            return;
+        }
         let status = self.client.status();
         let silent = status.unanswered_since.map(|since| since.elapsed());
         let state = match status.link {

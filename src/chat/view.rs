@@ -310,6 +310,11 @@ impl View {
 
     /// The prompt of the edited line, with what one has to know about the connection.
     pub(super) fn prompt(&self, state: &str, undecided: usize) -> Prompt {
+        self.prompt_of(&self.room, state, undecided)
+    }
+
+    /// The same of another room, as it is shown.
+    pub(super) fn prompt_of(&self, room: &str, state: &str, undecided: usize) -> Prompt {
         let waiting = if undecided > 0 {
             format!("{undecided} waiting")
         } else {
@@ -324,7 +329,7 @@ impl View {
         } else {
             format!(" ({})", facts.join(", "))
         };
-        let (room, facts) = (format!("#{}", self.room), format!("{facts} ›"));
+        let (room, facts) = (format!("#{room}"), format!("{facts} ›"));
         let columns = room.width() + facts.width() + 1;
         let room = self.paint(ContentStyle::new().attribute(Attribute::Bold), room);
         let facts = self.paint(ContentStyle::new().dim(), facts);
@@ -332,6 +337,16 @@ impl View {
             printed: format!("{room}{facts} "),
             columns,
         }
+    }
+
+    /// To whoever says something after they wanted to go elsewhere, and did not.
+    pub(super) fn misled(&self, text: &str) -> String {
+        format!(
+            "! not sent, for you are in #{} still, and it may be meant for where you wanted to go. \
+             The same once more sends it here: {}",
+            self.room,
+            shortened(text)
+        )
     }
 
     fn paint<T: std::fmt::Display>(&self, style: ContentStyle, text: T) -> StyledContent<T> {
@@ -414,6 +429,11 @@ pub(super) fn lost_by_leaving(waiting: usize, typed: &str) -> String {
         "! {what} cannot be sent now, and {are} not kept for the next time: wait until you are \
          connected and in, or go without {them} by {typed} once more (Ctrl-C ends at once)"
     )
+}
+
+/// What waited, and does not any more.
+pub(super) fn not_sent(text: &str) -> String {
+    format!("! not sent, and not kept: {}", shortened(text))
 }
 
 /// `3 messages`.

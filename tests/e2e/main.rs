@@ -111,12 +111,18 @@ claims! {
         sealed_terminals::terminals_read_each_other_and_what_was_said_meanwhile
         sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
         direct::two_people_meet_alone_and_go_back
+        direct::what_is_typed_goes_where_the_user_goes_and_not_into_the_room
+        direct::what_is_said_where_two_cannot_meet_is_named_and_sent_nowhere
+        direct::the_first_words_wait_until_the_other_one_can_read_them
         kept::what_was_said_and_read_is_there_after_a_kill
         lies::keys_of_somebody_else_than_was_named_let_nobody_in
         lies::nothing_that_no_member_encrypted_is_shown_as_said
         lies::a_group_that_the_service_hides_is_told_and_not_founded_without_end
         lies::what_is_not_where_the_service_says_is_told_at_once
         lies::nothing_is_encrypted_for_somebody_whose_removal_is_hidden
+        lies::a_warning_is_heeded_by_who_is_killed_when_it_is_read
+        lies::what_waits_after_a_refusal_says_for_what
+        lies::who_changed_the_key_is_marked_and_nothing_goes_to_the_former_one_unasked
         lies::what_the_service_says_was_done_to_names_is_not_told_without_end
         lies::a_welcome_to_another_room_or_as_somebody_else_is_none
         lies::a_room_that_is_called_open_is_not_entered_by_who_knows_it_as_sealed

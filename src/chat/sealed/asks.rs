@@ -7,9 +7,13 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use hyper::{Request, Response, header::RETRY_AFTER};
 use safe_chat_client::keys;
+use seal::Public;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::time::Duration;
 use thiserror::Error;
+
+/// The longest time after which a service can have it asked again.
+const MOST_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -21,6 +25,12 @@ pub(super) enum Unanswered {
     Later { why: String, after: Duration },
     #[error("{0}")]
     Refused(String),
+    /// There is nothing by which somebody's devices could be added.
+    #[error(
+        "{user} has not published what adds a device yet, which a terminal and the page do by \
+         themselves in a sealed room, or has another key than {key}"
+    )]
+    NotThere { user: String, key: Public },
     /// Another program is there, or between.
     #[error(
         "what answers is no safe-chat ({0}): look at the address that this was started with, and \
@@ -121,7 +131,7 @@ fn refused(answer: &Response<Bytes>) -> Unanswered {
     let why = of_service(&why);
     let after = answer.headers().get(RETRY_AFTER);
     let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
-    match after.map(Duration::from_secs) {
+    match after.map(|seconds| Duration::from_secs(seconds).min(MOST_AFTER)) {
         Some(after) => Unanswered::Later { why, after },
         None => Unanswered::Refused(why),
     }
@@ -155,6 +165,10 @@ mod tests {
             (
                 answer(429, Some("179"), body),
                 "you have asked often (in 3 min)",
+            ),
+            (
+                answer(429, Some("99999999999"), body),
+                "you have asked often (in 60 min)",
             ),
             (
                 answer(503, Some("2"), "<html>"),

@@ -80,6 +80,11 @@ impl Sealed {
         })
     }
 
+    /// Whether this is the room of this person and that one.
+    pub(in super::super) fn is_alone_with(&self, user: &str) -> bool {
+        self.with.as_ref().is_some_and(|with| with.user == user)
+    }
+
     /// This is a room of two: the other one is let in as soon as that is possible.
     pub(in super::super) fn meets(&mut self, other: &Direct) {
         self.with = Some(With {
@@ -112,18 +117,6 @@ impl Sealed {
         ))
     }
 
-    /// Why nothing can be said in a room of two now: the other one could never read it.
-    pub(super) fn read_by_nobody(&self) -> Option<Task> {
-        let with = self.with.as_ref()?;
-        (self.is_in() && !self.is_shared(with)).then(|| {
-            Task::NotSent(format!(
-                "! not sent: {} is not in this group, and could never read it. They are let in \
-                 when they are here",
-                with.user
-            ))
-        })
-    }
-
     /// The other one has left a room of two, so nobody reads what is said now; told once.
     pub(super) fn left_alone(&mut self) -> Option<Task> {
         let (is_in, is_shared) = (self.is_in(), self.is_shared(self.with.as_ref()?));
@@ -131,8 +124,8 @@ impl Sealed {
         let was_met = std::mem::replace(&mut with.is_met, is_shared);
         (was_met && is_in && !is_shared).then(|| {
             Task::Note(format!(
-                "! {} has no device in this group any more: nobody reads what you say here, also \
-                 not later",
+                "! {} has no device in this group any more: what you say here waits until they are \
+                 in again",
                 with.user
             ))
         })

@@ -11,7 +11,7 @@ use anyhow::Result;
 use seal::{
     Name, Public,
     content::Earlier,
-    conversation::{Effect, Show},
+    conversation::{Effect, Show, Waits},
     member::{Error, How, Shown},
 };
 use std::collections::BTreeSet;
@@ -67,9 +67,10 @@ impl Sealed {
             .is_ok_and(|effects| !effects.iter().any(is_sent));
         let mut tasks = self.changed(command, said)?;
         if waits {
-            let why = match self.is_in() {
-                true => "as soon as the room is read and its group is not being changed",
-                false => "as soon as you are in the group of this room",
+            let why = match (self.is_in(), self.conversation.waits_for()) {
+                (true, Some(Waits::Other)) => "as soon as the other one is in this group",
+                (true, _) => "as soon as the room is read and its group is not being changed",
+                (false, _) => "as soon as you are in the group of this room",
             };
             tasks.push(Task::Note(format!("{command}: waiting to be sent, {why}")));
         }

@@ -6,7 +6,7 @@ use super::{
     now, now_ms, words,
 };
 use crate::chat::foreign::escaped;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::FutureExt;
 use safe_chat_client::keys;
 use seal::{
@@ -22,6 +22,8 @@ use tokio::time::sleep;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How many questions are kept so.
 const MOST_LATER: usize = 8;
+/// Seconds that it waits, each time, for what was not there: 10 minutes in all.
+const NOT_THERE: [u64; 13] = [2, 5, 15, 38, 60, 60, 60, 60, 60, 60, 60, 60, 60];
 
 /// What `/remove` does not do in an open group.
 const COMES_BACK: &str = "! this group is open: who is removed comes in again by itself, at once. \
@@ -56,6 +58,7 @@ impl Sealed {
             key,
             allow: None,
             is_again: false,
+            in_vain: 0,
         })
     }
 
@@ -66,6 +69,7 @@ impl Sealed {
             key: self.own,
             allow: Some(device),
             is_again: false,
+            in_vain: 0,
         })
     }
 
@@ -82,13 +86,9 @@ impl Sealed {
             // Signed when it is asked: it counts for a minute.
             let answer = ask(http, keys.claim(&key.to_string(), user, now_ms())).await;
             let claimed = answer.and_then(|body| {
-                let none = || {
-                    format!(
-                        "{user} has no device with the key {key} that can be added: they have to \
-                         come to a sealed room with it first"
-                    )
-                };
-                Ok(asks::read(&body.with_context(none)?)?)
+                let user = user.clone();
+                let body = body.ok_or(Unanswered::NotThere { user, key: *key })?;
+                Ok(asks::read(&body)?)
             });
             Found::Packages(claim, claimed)
         };
@@ -161,6 +161,8 @@ impl Sealed {
             Err(member::Error::NotAsked) => {
                 vec![Task::Note(words::not_asked(&claim.user, &person))]
             }
+            // Somebody else has let them in meanwhile.
+            Err(member::Error::NoChange) if claim.in_vain > 0 => Vec::new(),
             Err(member::Error::NoChange) => vec![Task::Note(self.are_in(&claim))],
             Err(member::Error::OtherKey) => vec![Task::Note(words::other_key(&claim.user))],
             added => self.changed(&command, added)?,
@@ -190,24 +192,42 @@ impl Sealed {
     }
 
     fn claim_later(&mut self, claim: Claim, error: &anyhow::Error) -> Vec<Task> {
-        let later = match error.downcast_ref() {
-            Some(Unanswered::Later { after, .. }) if *after <= PATIENCE => Some(*after),
+        let after = match error.downcast_ref() {
+            Some(Unanswered::Later { after, .. }) if *after <= PATIENCE => {
+                Some(*after + Duration::from_secs(1))
+            }
+            Some(Unanswered::NotThere { .. }) => {
+                let pause = NOT_THERE.get(claim.in_vain as usize);
+                pause.map(|seconds| Duration::from_secs(*seconds))
+            }
             _ => None,
         };
-        let Some(after) = later.filter(|_| self.later < MOST_LATER) else {
-            return vec![Task::Note(format!("! {}: {error:#}", claim.command()))];
+        let command = claim.command();
+        let Some(after) = after.filter(|_| self.later < MOST_LATER) else {
+            let then = match claim.in_vain {
+                0 => "",
+                _ => ". It is not asked again: type the same when they are there",
+            };
+            return vec![Task::Note(format!("! {command}: {error:#}{then}"))];
         };
         self.later += 1;
-        let note = format!(
-            "! {}: {error:#}. It is asked again then, by itself",
-            claim.command()
-        );
+        let is_there = !matches!(error.downcast_ref(), Some(Unanswered::NotThere { .. }));
+        let note = match (is_there, claim.in_vain) {
+            (true, _) => Some(format!(
+                "! {command}: {error:#}. It is asked again then, by itself"
+            )),
+            (false, 0) => Some(format!(
+                "{command}: {error:#}. They are let in as soon as it is there, within 10 minutes"
+            )),
+            (false, _) => None,
+        };
         let claim = Claim {
             is_again: true,
+            in_vain: claim.in_vain + u32::from(!is_there),
             ..claim
         };
-        let again = self.claim_after(after + Duration::from_secs(1), claim);
-        vec![Task::Note(note), again]
+        let again = self.claim_after(after, claim);
+        note.map(Task::Note).into_iter().chain([again]).collect()
     }
 
     pub(in super::super) fn remove(&mut self, user: &str) -> Result<Vec<Task>> {

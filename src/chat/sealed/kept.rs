@@ -5,7 +5,7 @@
 use super::store::{folder_of, private};
 use anyhow::{Context, Result};
 use safe_chat_client::{Body, Event};
-use seal::{Identity, Name, content::Earlier, member::Content, shelf};
+use seal::{Identity, Name, Public, content::Earlier, member::Content, shelf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -29,6 +29,8 @@ const MOST_UNKNOWN: (usize, usize) = (200, 1024 * 1024);
 const NOTE: &str = "note ";
 /// Own messages of which it is not known whether they are in the room.
 const MOST_SENT: usize = 64;
+/// Keys that are known to be former ones, at most: those of the largest group.
+const MOST_FORMER: usize = 1000;
 /// How long a message is kept, and the file of a room where nobody is any more: as the service
 /// keeps what can be read again.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -53,6 +55,10 @@ pub(super) enum Record {
     /// At this place there is no message, but something that is read so. Files have it as `Read`,
     /// of a [`NOTE`]; those of one version, as it is here.
     Noted(Note),
+    /// The service says at this place that the name of who has this key has another one now.
+    Former { seq: u64, key: String },
+    /// Who has this key has come in with it.
+    Current { key: String },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -86,6 +92,9 @@ pub(super) struct Kept {
     /// Of their texts.
     bytes: usize,
     notes: BTreeMap<u64, Note>,
+    /// Keys that their names do not have any more, and since which place. What was said being
+    /// forgotten is no reason to forget these.
+    former: BTreeMap<String, u64>,
     /// Records that this version does not know, as they are.
     unknown: Vec<Vec<u8>>,
     /// Own messages that were not seen in the room yet.
@@ -127,6 +136,7 @@ impl Kept {
             messages: BTreeMap::new(),
             bytes: 0,
             notes: BTreeMap::new(),
+            former: BTreeMap::new(),
             unknown: Vec::new(),
             sent: Vec::new(),
             sent_before: Vec::new(),
@@ -176,6 +186,17 @@ impl Kept {
             }
             Record::Refused { hash } => self.sent.retain(|(sent, _)| *sent != hash),
             Record::Noted(note) => drop(self.notes.insert(note.seq, note)),
+            Record::Former { seq, key } => {
+                self.former.insert(key, seq);
+                while self.former.len() > MOST_FORMER {
+                    let oldest = self.former.iter().min_by_key(|(_, seq)| **seq);
+                    let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                        break;
+                    };
+                    self.former.remove(&oldest);
+                }
+            }
+            Record::Current { key } => drop(self.former.remove(&key)),
             Record::Read {
                 seq,
                 at,
@@ -314,6 +335,11 @@ impl Kept {
         noted.map(|note| (note.seq, note.text.clone())).collect()
     }
 
+    /// Since which place the service says that this is a former key.
+    pub(super) fn former(&self, key: &Public) -> Option<u64> {
+        self.former.get(&key.to_string()).copied()
+    }
+
     fn count(&self) -> usize {
         self.messages.len() + self.notes.len() + self.unknown.len()
     }
@@ -398,8 +424,12 @@ impl Kept {
             text: text.clone(),
         });
         let notes = self.notes.values().cloned().map(Record::Noted);
+        let former = self.former.iter().map(|(key, seq)| Record::Former {
+            seq: *seq,
+            key: key.clone(),
+        });
         let mut bytes = Vec::new();
-        for record in read.chain(notes).chain(sent) {
+        for record in read.chain(notes).chain(sent).chain(former) {
             bytes.extend(self.locked(&record)?);
         }
         for record in &self.unknown {

@@ -5,6 +5,7 @@ pub(super) mod direct;
 mod earlier;
 mod intents;
 mod kept;
+pub(super) mod members;
 mod publishing;
 pub(super) mod said;
 pub(crate) mod store;
@@ -13,6 +14,7 @@ mod words;
 
 use super::{
     Options,
+    foreign::shortened,
     key::Own,
     repeats::{BEHIND_A_GAP, OVERTAKEN, Repeats, UNREADABLE},
 };
@@ -86,6 +88,8 @@ pub(super) struct Claim {
     allow: Option<String>,
     /// It was asked before, and too early.
     is_again: bool,
+    /// How often there was nothing yet.
+    in_vain: u32,
 }
 
 /// What is to be done outside, in this order.
@@ -104,6 +108,18 @@ pub(super) enum Task {
     Waits(String, bool),
 }
 
+impl Task {
+    /// What it follows from is stored before: who reads a warning is to find it heeded, also by a
+    /// terminal that is killed at that moment.
+    fn needs_the_disk(&self) -> bool {
+        match self {
+            Self::Send(..) => true,
+            Self::Note(text) | Self::NotSent(text) => text.starts_with('!'),
+            _ => false,
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Sealed {
     conversation: Conversation,
@@ -115,6 +131,12 @@ pub(super) struct Sealed {
     room: String,
     user: String,
     device: Name,
+    /// Up to where it was read before this terminal began.
+    was_read: Option<u64>,
+    /// The last place that said something new of a member's name.
+    news: u64,
+    /// Places of which it was told, or counted, that they are not in order.
+    faulty: BTreeSet<u64>,
     /// Where the room ended when the session began.
     head: u64,
     /// After so many ticks what could not be asked is asked again.
@@ -126,9 +148,9 @@ pub(super) struct Sealed {
     publishing: Publishing,
     /// It was told that the service does not say how to come in.
     asks_in_vain: bool,
-    /// Why it is not in, as it was told since it was in.
-    told_why: Vec<Discriminant<Show>>,
-    /// What messages wait for, as it was told beside a pipe.
+    /// Why it is not in, or what is in vain, as it was told since it was in.
+    told_why: Vec<(Discriminant<Show>, &'static str)>,
+    /// What messages wait for, as it was told.
     told_waits: Option<Waits>,
     /// The other one, in a room of two.
     with: Option<With>,
@@ -216,7 +238,11 @@ impl Sealed {
             Door::Invited => JoinPolicy::Invited,
             Door::Open => JoinPolicy::Open,
         };
+        let was_read = member.read_up_to(&of_room);
         Ok(Self {
+            was_read,
+            news: 0,
+            faulty: BTreeSet::new(),
             conversation: Conversation::new(member, of_room, policy, rand::random()),
             store,
             keys: Keys::new(KeyPair::from_seed(&identity.seed()), gateway),
@@ -259,6 +285,29 @@ impl Sealed {
     pub(super) fn is_in(&self) -> bool {
         let room = Name::parse(&self.room);
         room.is_ok_and(|room| self.conversation.member().is_in(&room))
+    }
+
+    /// Up to where it was read, and shown, before this terminal began.
+    pub(super) fn was_read(&self) -> Option<u64> {
+        self.was_read
+    }
+
+    /// The last place of the room that is known to be there.
+    pub(super) fn heard_up_to(&self) -> u64 {
+        self.conversation.heard_up_to()
+    }
+
+    /// What was said waits for others, or for its user.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.is_in() || self.conversation.waits_for().is_some_and(telling::is_long)
+    }
+
+    /// What was said and never sent.
+    pub(super) fn unsent(&self) -> Vec<String> {
+        let texts = self.conversation.unsent();
+        texts
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect()
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -305,6 +354,7 @@ impl Sealed {
             Body::Handshake(bytes) => Some(Outgoing::Handshake(bytes.to_vec())),
             _ => None,
         };
+        self.note_former(event)?;
         let effects = self.conversation.event(event.seq, content.as_ref(), now());
         self.unread = self.unread.filter(|head| *head > event.seq);
         let before = self.said_before(event, &effects)?;
@@ -336,21 +386,23 @@ impl Sealed {
 
     pub(super) fn say(&mut self, text: &str) -> Result<Vec<Task>> {
         if self.conversation.is_leaving() {
-            let note = "! not sent: you are leaving the group of this room. Who starts again after \
-                        that comes back by /agree";
-            return Ok(vec![Task::NotSent(note.into())]);
-        }
-        if let Some(note) = self.read_by_nobody() {
-            return Ok(vec![note]);
+            return Ok(vec![Task::NotSent(format!(
+                "! not sent: you are leaving the group of this room. Who starts again after that \
+                 comes back by /agree: {}",
+                shortened(text)
+            ))]);
         }
         let said = self.conversation.say(text.as_bytes(), now());
         let effects = match said {
             Ok(effects) => effects,
-            Err(error) => return Ok(vec![Task::NotSent(format!("! not sent: {error}"))]),
+            Err(error) => {
+                let note = format!("! not sent: {error}: {}", shortened(text));
+                return Ok(vec![Task::NotSent(note)]);
+            }
         };
         let mut tasks = self.perform(effects, None)?;
         if let Some(waits) = self.conversation.waits_for() {
-            let note = telling::waits(waits, text);
+            let note = telling::waits(waits, text, 0);
             let was_told = self.told_waits.replace(waits) == Some(waits);
             tasks.push(Task::Waits(note, !was_told && telling::is_long(waits)));
         }
@@ -373,6 +425,7 @@ impl Sealed {
             tasks.extend(self.claimed(claim, Ok(claimed))?);
         }
         tasks.extend(self.look());
+        tasks.extend(self.still_waits());
         tasks.extend(self.recheck()?);
         let untold = self.counted().map(Repeats::tick);
         tasks.extend(untold.into_iter().flatten().map(Task::Note));
@@ -447,23 +500,6 @@ impl Sealed {
         self.perform(effects, None)
     }
 
-    /// Who is in the group, with what to compare.
-    pub(super) fn devices(&self) -> String {
-        let room = Name::parse(&self.room);
-        let members = room.map(|room| self.conversation.member().members(&room));
-        match members {
-            Ok(members) if !members.is_empty() => words::members(&members, &self.reader()),
-            _ => "you are not in the group of this room".into(),
-        }
-    }
-
-    /// 60 digits that all see who are in the same group.
-    pub(super) fn code(&self) -> String {
-        let room = Name::parse(&self.room).ok();
-        let code = room.and_then(|room| self.conversation.member().room_code(&room));
-        code.unwrap_or_else(|| "you are not in the group of this room".into())
-    }
-
     /// Publishes some key packages, if there are too few: `left`.
     fn publish(&mut self, left: usize) -> Result<Vec<Task>> {
         let Some(count) = self.publishing.portion(left) else {
@@ -514,13 +550,14 @@ impl Sealed {
                 Effect::Resume(seq) => tasks.push(Task::Resume(seq)),
                 Effect::Show(show) => {
                     self.note_who_came(&show);
+                    self.note_current(&show)?;
                     let_in.extend(self.let_in(&show));
                     tasks.extend(self.shown(&show, event));
                 }
             }
         }
         tasks.extend(self.share_with_all(let_in)?);
-        if is_noted || tasks.iter().any(|task| matches!(task, Task::Send(..))) {
+        if is_noted || tasks.iter().any(Task::needs_the_disk) {
             self.write()?;
         }
         Ok(tasks)

@@ -9,9 +9,15 @@ use seal::{
 };
 use std::mem::discriminant;
 
+/// Places that are not in order, of which it is remembered that they were told or counted.
+const MOST_FAULTY: usize = 1000;
+
 impl Sealed {
     pub(super) fn shown(&mut self, show: &Show, event: Option<&Event>) -> Option<Task> {
         let seq = event.map(|event| event.seq);
+        if self.was_counted(show, seq) {
+            return None;
+        }
         let repeats = self.repeats(show);
         if repeats.is_some_and(|of| !of.is_told(seq)) || self.was_told(show) {
             return None;
@@ -28,6 +34,17 @@ impl Sealed {
             ) => Task::NotSent(self.said_of(show, event)),
             (None, other) => Task::Note(self.said_of(other, event)),
         })
+    }
+
+    /// Whether what is not in order at a place was told, or counted, before: it is read again.
+    fn was_counted(&mut self, show: &Show, seq: Option<u64>) -> bool {
+        let Some(seq) = seq.filter(|_| self.repeats(show).is_some()) else {
+            return false;
+        };
+        if self.faulty.len() >= MOST_FAULTY {
+            self.faulty.pop_first();
+        }
+        !self.faulty.insert(seq)
     }
 
     /// What a service can have this device say without end.
@@ -62,9 +79,8 @@ impl Sealed {
     /// Why this device is not in is told once, however often the room says so.
     fn was_told(&mut self, show: &Show) -> bool {
         let why = match show {
-            Show::NotIn | Show::NotFounded | Show::Shut | Show::Revoked | Show::InVain(_) => {
-                discriminant(show)
-            }
+            Show::InVain(why) => (discriminant(show), *why),
+            Show::NotIn | Show::NotFounded | Show::Shut | Show::Revoked => (discriminant(show), ""),
             Show::Room {
                 what:
                     Shown::Leaving {
@@ -73,7 +89,7 @@ impl Sealed {
                         ..
                     },
                 ..
-            } if self.reader().is(who) => discriminant(&Show::Revoked),
+            } if self.reader().is(who) => (discriminant(&Show::Revoked), ""),
             Show::Room {
                 what: Shown::Changed { .. },
                 ..
@@ -93,6 +109,28 @@ impl Sealed {
     }
 }
 
+impl Sealed {
+    /// What waits for long, and was not told to: it seemed to be for a moment, was refused, or what
+    /// it waits for is another thing now. Once that is over the next time is told of anew.
+    pub(super) fn still_waits(&mut self) -> Option<Task> {
+        let member = self.conversation.member();
+        let is_lacking = member.is_lacking(self.conversation.room());
+        if self.is_in() && !is_lacking && self.unread.is_none() {
+            self.told_why.retain(|(_, why)| why.is_empty());
+        }
+        let Some(waits) = self.conversation.waits_for() else {
+            self.told_waits = None;
+            return None;
+        };
+        if !is_long(waits) || self.told_waits.replace(waits) == Some(waits) {
+            return None;
+        }
+        let unsent = self.unsent();
+        let note = self::waits(waits, unsent.first()?, unsent.len() - 1);
+        Some(Task::Waits(note, true))
+    }
+}
+
 /// What the service says is in the room, and does not show there.
 pub(super) fn unseen(seq: u64, content: Option<&Content>) -> String {
     match content {
@@ -108,8 +146,8 @@ pub(super) fn unseen(seq: u64, content: Option<&Content>) -> String {
     }
 }
 
-/// What a message waits for that cannot be sent now.
-pub(super) fn waits(waits: Waits, text: &str) -> String {
+/// What a message, and so many more, wait for that cannot be sent now.
+pub(super) fn waits(waits: Waits, text: &str, more: usize) -> String {
     let until = match waits {
         Waits::Connection => "until there is a connection",
         Waits::Reading => "until the room is read",
@@ -118,14 +156,25 @@ pub(super) fn waits(waits: Waits, text: &str) -> String {
         Waits::Word => "until you say yes to what is asked above, by /agree",
         Waits::Change => "until a change of the group is in the room",
         Waits::Hidden => "until the service shows a change of the group that it has",
+        Waits::Other => {
+            "until the other one is in this group, for who comes later reads nothing \
+                         from before"
+        }
+    };
+    let more = match more {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
     };
     format!(
-        "waiting to be sent, {until}, and kept only as long as this runs: {}",
+        "waiting to be sent, {until}, and kept only as long as this runs: {}{more}",
         shortened(text)
     )
 }
 
 /// Whether somebody has to do something about it, or it may be for long.
 pub(super) fn is_long(waits: Waits) -> bool {
-    matches!(waits, Waits::Outside | Waits::Word | Waits::Hidden)
+    match waits {
+        Waits::Outside | Waits::Word | Waits::Hidden | Waits::Other => true,
+        Waits::Connection | Waits::Reading | Waits::Way | Waits::Change => false,
+    }
 }

@@ -363,15 +363,22 @@ pub(super) fn missing(user: &str, devices: &[String]) -> Option<String> {
 }
 
 /// Who is in, a line for each device, with what to compare.
-pub(super) fn members(members: &[Holder], own: &Own<'_>) -> String {
+/// `former`: since which place the service says that the name has another key than this.
+pub(super) fn members(
+    members: &[Holder],
+    own: &Own<'_>,
+    former: &dyn Fn(&Public) -> Option<u64>,
+) -> String {
     let line = |one: &Holder| match one.identity == own.identity {
         true if own.is(one) => format!("{}: you, this device", device(one)),
         true => format!("{}: you", device(one)),
-        false => format!(
-            "{}: {}",
-            device(one),
-            safety_number(&own.identity, &one.identity)
-        ),
+        false => {
+            let number = safety_number(&own.identity, &one.identity);
+            let mark = former(&one.identity).map_or_else(String::new, |seq| {
+                format!(" ! a former key, says the service: the name has another one since #{seq}")
+            });
+            format!("{}: {number}{mark}", device(one))
+        }
     };
     members.iter().map(line).collect::<Vec<_>>().join("\n")
 }
