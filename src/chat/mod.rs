@@ -191,6 +191,7 @@ async fn stay(
         answers: FuturesUnordered::new(),
         unencrypted: NOT_ENCRYPTED,
         unasked: REFUSALS,
+        comings_of_members: COMINGS,
         comings: COMINGS,
         of_members: OF_MEMBERS,
         of_names: OF_NAMES,
@@ -275,7 +276,8 @@ struct Chat {
     unencrypted: Repeats,
     /// Refusals of nothing that was said here.
     unasked: Repeats,
-    /// Who comes and goes, on a screen.
+    /// Who comes and goes, on a screen: members of a sealed room's group, and others.
+    comings_of_members: Repeats,
     comings: Repeats,
     /// What was done to names, those of members and others, and to what was said; on a screen.
     of_members: Repeats,

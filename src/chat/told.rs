@@ -7,6 +7,7 @@ use super::{
     view::{Line, UNENCRYPTED},
 };
 use anyhow::Result;
+use safe_chat_client::Event;
 
 impl Chat {
     pub(super) fn show(&mut self, line: &Line) -> Result<()> {
@@ -29,30 +30,37 @@ impl Chat {
             Line::Event(event) => match event.kind() {
                 UNENCRYPTED => self.unencrypted.is_told(Some(event.seq)),
                 // In a pipe every seq is seen.
-                "joined" | "left" if self.console.is_terminal() => {
-                    self.comings.is_told(Some(event.seq))
-                }
+                "joined" | "left" if self.console.is_terminal() => match self.whose_name(event) {
+                    Whose::Others => self.comings.is_told(Some(event.seq)),
+                    Whose::News | Whose::Members => {
+                        self.comings_of_members.is_told(Some(event.seq))
+                    }
+                },
                 "erased" | "purged" if self.console.is_terminal() => {
                     self.removals.is_told(Some(event.seq))
                 }
-                "unpinned" if self.console.is_terminal() => {
-                    let sealed = self.sealed.as_ref();
-                    match sealed.map_or(Whose::Others, |sealed| sealed.whose_name(event)) {
-                        Whose::News => true,
-                        Whose::Members => self.of_members.is_told(Some(event.seq)),
-                        Whose::Others => self.of_names.is_told(Some(event.seq)),
-                    }
-                }
+                "unpinned" if self.console.is_terminal() => match self.whose_name(event) {
+                    Whose::News => true,
+                    Whose::Members => self.of_members.is_told(Some(event.seq)),
+                    Whose::Others => self.of_names.is_told(Some(event.seq)),
+                },
                 _ => true,
             },
             _ => true,
         }
     }
 
-    pub(super) fn counted(&mut self) -> [&mut Repeats; 6] {
+    /// What strangers do uses up none of what is told of members.
+    fn whose_name(&self, event: &Event) -> Whose {
+        let sealed = self.sealed.as_ref();
+        sealed.map_or(Whose::Others, |sealed| sealed.whose_name(event))
+    }
+
+    pub(super) fn counted(&mut self) -> [&mut Repeats; 7] {
         [
             &mut self.unencrypted,
             &mut self.unasked,
+            &mut self.comings_of_members,
             &mut self.comings,
             &mut self.of_members,
             &mut self.of_names,
