@@ -27,11 +27,17 @@ export class Alone {
     try {
       await this.sealed.add(direct.user, direct.key);
     } catch (error) {
-      if (!this.sealed.over) this.sealed.calls.note(error.message);
+      // What is said waits for them, so it is tried again when it is looked next.
+      if (!this.sealed.over && !this.metInVain) this.sealed.calls.note(error.message);
+      this.metInVain = true;
     }
   }
 
   async look() {
+    if (this.metInVain) {
+      this.hasMet = false;
+      this.meet();
+    }
     try {
       for (const { room, by } of await this.sealed.asks.welcomes(this.sealed.name)) this.invite(room, by);
       for (const room of this.elsewhere()) await this.lookInto(room);
