@@ -276,7 +276,6 @@ impl Builder {
     /// Another client was let in by these servers a while ago: what answers in their place and is no
     /// safe-chat is waited out, as it is by each client that has been let in itself. Without that
     /// such an answer to the first attempt ends the client. Default false.
-    #[must_use]
     pub fn was_there(mut self, was_there: bool) -> Self {
         self.was_there = was_there;
         self

@@ -92,7 +92,7 @@ impl Repeats {
         let was_counting = self.left > 0;
         self.left = self.left.saturating_sub(1);
         let is_to_look =
-            self.left == 0 || self.time > COUNTED_FOR.0 && self.left % LOOKS_AFTER == 0;
+            self.left == 0 || self.time > COUNTED_FOR.0 && self.left.is_multiple_of(LOOKS_AFTER);
         if !was_counting || !is_to_look {
             return None;
         }
