@@ -13,6 +13,7 @@ use safe_chat_client::{
 use serde_json::{Value, json};
 use std::{
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -337,6 +338,37 @@ pub(crate) async fn what_the_service_says_was_done_to_names_is_not_told_without_
     assert!((10..=20).contains(&told), "{told}: {shown}");
     harry.types("/quit\r");
     harry.shows("more times a name was freed").await;
+}
+
+pub(crate) async fn what_is_said_of_a_member_is_named_whatever_is_said_of_others(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| keys.path().join(name);
+    let sealed = ["--seal=open"];
+    let mut harry = open(&liar.url(), "aaa", "harry", &key("harry"), &sealed);
+    harry.shows("you made the group").await;
+    let mut kim = open(&node.url(), "aaa", "kim", &key("kim"), &sealed);
+    kim.shows("you came in").await;
+    harry.shows("kim came in").await;
+    let told = AtomicU64::new(0);
+    liar.tells(move |said, frame| {
+        if matches!(said, Said::Frame) && frame["kind"] == "sealed" {
+            let of_kim = told.fetch_add(1, Ordering::Relaxed) >= 30;
+            frame["from"] = json!(if of_kim { "kim" } else { "mallory" });
+            (frame["kind"], frame["changed"]) = (json!("unpinned"), json!(true));
+        }
+    });
+    for _ in 0..31 {
+        kim.types("a lie\r");
+        kim.shows("a lie ✓").await;
+    }
+    let others = harry.shows_up_to("--- kim changed the key").await;
+    assert_eq!(
+        others.matches("--- mallory changed").count(),
+        10,
+        "{others}"
+    );
 }
 
 pub(crate) async fn a_welcome_to_another_room_or_as_somebody_else_is_none(cluster: Cluster) {

@@ -124,6 +124,7 @@ claims! {
         lies::what_waits_after_a_refusal_says_for_what
         lies::who_changed_the_key_is_marked_and_nothing_goes_to_the_former_one_unasked
         lies::what_the_service_says_was_done_to_names_is_not_told_without_end
+        lies::what_is_said_of_a_member_is_named_whatever_is_said_of_others
         lies::a_welcome_to_another_room_or_as_somebody_else_is_none
         lies::a_room_that_is_called_open_is_not_entered_by_who_knows_it_as_sealed
         commands::what_fails_names_its_command_and_what_to_do
