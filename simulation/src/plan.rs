@@ -10,6 +10,8 @@ pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// One that joins later, in some runs.
 const LATE: &str = "n4";
 
+/// What is counted when the database is put back while nodes run.
+pub(crate) const UNDER_NODES: &str = "PutBack under nodes";
 /// How long a database is away that is put back under running nodes.
 const PUTTING_BACK: Duration = Duration::from_secs(5);
 
@@ -139,6 +141,9 @@ impl Plan {
         for fault in self.faults {
             sleep_until(start + fault.at).await;
             board.count(format!("{:?}", fault.kind));
+            if fault.kind == Kind::PutBack && fault.size == 1 {
+                board.count(UNDER_NODES);
+            }
             tracing::info!(?fault, "fault");
             tokio::spawn(fault.strike(cluster.clone()));
         }
