@@ -20,6 +20,7 @@ mod pin;
 mod policy;
 mod producers;
 mod purge;
+mod refilled;
 mod rejection;
 mod retention;
 mod sessions;

@@ -155,3 +155,24 @@ async fn what_belongs_to_another_history_is_not_written_behind_this_one() {
     let added: Vec<u64> = places(&there[before.len()..]);
     assert_eq!(added, [head + 1], "nothing of the other history");
 }
+
+/// Nodes of before went on behind what they did not find, and saved the room so.
+#[tokio::test(start_paused = true)]
+async fn what_recover_puts_back_below_a_snapshot_counts() {
+    let mut world = World::without_deletes();
+    let first = world.node(1);
+    let mut client = world.client().await;
+    let backup = before_and_after(&world, &first, &mut client).await;
+    // The floor passes the commands: the owner below does not know that they are placed.
+    sleep(SOON).await;
+    first.writer.lose(first.shard).await;
+    world.database = backup.0;
+    let head = crate::recovered::goes_on_without(&world, 70, 3).await;
+    assert_eq!(head, 73);
+    let taken = world.recover().await;
+    assert_eq!((taken.added, taken.holes.len()), (49, 0));
+    assert_eq!(world.recover().await.added, 0);
+    let second = world.node(2);
+    second.takes_newest().await;
+    is_whole(&world, &second, &mut client, head).await;
+}

@@ -43,7 +43,7 @@ impl Elect for Anyone {
 
 impl World {
     /// What `safe-chat journal recover` does about the room.
-    async fn recover(&self) -> Taken {
+    pub(crate) async fn recover(&self) -> Taken {
         self.try_recover().await.unwrap()
     }
 

@@ -129,6 +129,7 @@ impl<E: Elect> Intake<E> {
         there: End,
     ) -> Result<Taken, Error> {
         let (room, was) = (incoming.room().clone(), there.reached);
+        let (mut saved, mut is_known) = (there.state.clone(), false);
         let mut state = there.state;
         while state.head < was {
             let page = self.journal.read(&room, state.head.next(), was).await?;
@@ -153,13 +154,16 @@ impl<E: Elect> Intake<E> {
                     rest.push(event);
                 } else if let Some(piece) = refill.take(event).await? {
                     let claim = self.claim(&room).await?;
-                    refill.write(claim, &piece).await?;
+                    is_known |= refill.write(claim, &piece, &mut saved).await?;
                 }
             }
         }
         if let Some(piece) = refill.end() {
             let claim = self.claim(&room).await?;
-            refill.write(claim, &piece).await?;
+            is_known |= refill.write(claim, &piece, &mut saved).await?;
+        }
+        if is_known {
+            self.save_again(&room, &saved).await?;
         }
         let filled = refill.filled;
         let mut taken = match was < incoming.head() {
@@ -171,6 +175,16 @@ impl<E: Elect> Intake<E> {
         taken.is_changed |= filled > 0;
         taken.no_place = refill.taken;
         Ok(taken)
+    }
+
+    /// Saves a room in place of its newest snapshot, with what was put beside that.
+    async fn save_again(&mut self, room: &RoomId, state: &State) -> Result<(), Error> {
+        let claim = self.claim(room).await?;
+        patiently(|| self.journal.save_snapshot(room, claim, state)).await?;
+        if let Some(carried) = &state.beside {
+            patiently(|| self.journal.save_carried(room, claim, carried)).await?;
+        }
+        Ok(())
     }
 
     /// Writes all that follows on what is there.

@@ -4,7 +4,7 @@
 use super::{Error, Whole};
 use crate::{
     journal::{Claim, Hole, Limits, codec::size_of_event},
-    room::{Event, RoomId, Seq},
+    room::{Event, RoomId, Seq, State},
 };
 use std::{collections::VecDeque, mem::take, sync::Arc};
 
@@ -106,18 +106,25 @@ impl Refill {
         (!piece.events.is_empty()).then_some(piece)
     }
 
-    /// Writes what [`Self::take`] or [`Self::end`] gave.
-    pub(super) async fn write(&mut self, claim: Claim, piece: &Piece) -> Result<(), Error> {
+    /// Writes what [`Self::take`] or [`Self::end`] gave. Whether `saved`, the newest snapshot, was
+    /// saved without it, and knows of it now.
+    pub(super) async fn write(
+        &mut self,
+        claim: Claim,
+        piece: &Piece,
+        saved: &mut State,
+    ) -> Result<bool, Error> {
         let (journal, room, events) = (&self.journal, &self.room, &piece.events);
         let fill = || journal.fill(room, claim, events, piece.next);
-        match super::intake::patiently(fill).await? {
-            true => self.filled += events.len() as u64,
-            false => {
-                let (first, last) = (events[0].seq, events[events.len() - 1].seq);
-                self.taken.push(Hole { first, last });
-            }
+        let (first, last) = (events[0].seq, events[events.len() - 1].seq);
+        if !super::intake::patiently(fill).await? {
+            self.taken.push(Hole { first, last });
+            return Ok(false);
         }
-        Ok(())
+        self.filled += events.len() as u64;
+        let before = saved.clone();
+        saved.refilled(events);
+        Ok(*saved != before)
     }
 
     /// The next event of the journal.
