@@ -10,7 +10,8 @@ pub(super) use with::{hand_over, journal, noted, reach, stored, target};
 mod with {
     use crate::{
         app::{
-            look::{Another, another, elsewhere, ends_before},
+            compared::ends_before,
+            look::{Another, another, elsewhere},
             wait::{Outlook, Wait},
         },
         bus::{ClusterId, Role, Settings, nats::Nats},

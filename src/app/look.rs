@@ -2,9 +2,11 @@
 //! its rooms: they say what they found and what to do, and make nothing. A node that starts and
 //! `doctor` ask the same.
 
-use super::{cassandra, connect::nats_config};
-#[cfg(feature = "cassandra")]
-use crate::room::Seq;
+use super::{
+    cassandra,
+    compared::{differs, still_has},
+    connect::nats_config,
+};
 use crate::{
     bus::{
         ClusterId, Error as BusError, Feed as _, ImportId, Incomplete, JournalKind, Settings,
@@ -26,13 +28,6 @@ use uuid::Uuid;
 
 /// Rooms that are named to whoever asks for one that is not there.
 const FIRST: usize = 5;
-
-/// Messages of the bus that are read at a time.
-const MESSAGES: usize = 500;
-
-/// Places before the last one of a room that are looked at when Cassandra is compared with the bus.
-#[cfg(feature = "cassandra")]
-const COMPARED: u64 = 1000;
 
 /// What decides where a command looks.
 const WHERE: &str = "the prefix or keyspace of this command (bus.prefix, cassandra.keyspace)";
@@ -60,7 +55,10 @@ impl Looked {
         if let (Some(bus), Some(published)) = (&self.bus, published) {
             let behind = Hole::between(report.head, published.seq.next());
             for hole in report.holes.iter().copied().chain(behind) {
-                report.on_bus.extend(still_has(bus, room, hole).await?);
+                match differs(&*self.journal, bus, room, hole).await? {
+                    Some(place) => report.differs = Some(place),
+                    None => report.on_bus.extend(still_has(bus, room, hole).await?),
+                }
             }
         }
         Ok(report)
@@ -122,29 +120,6 @@ pub(crate) async fn look(config: &Config) -> anyhow::Result<Looked> {
         is_incomplete: incomplete.is_some(),
         bus,
     })
-}
-
-/// What the bus has of places that a room lacks.
-async fn still_has(bus: &Nats, room: &RoomId, hole: Hole) -> Result<Vec<Hole>, BusError> {
-    let mut there: Vec<Hole> = Vec::new();
-    let mut next = bus.find(room, hole.first).await?;
-    while let Some(from) = next {
-        let page = bus.stored(room, from, MESSAGES).await?;
-        let last = page.last().filter(|last| last.seq < hole.last);
-        next = last.map(|last| last.position.next());
-        let events = page.into_iter().flat_map(|message| message.events);
-        for seq in events.map(|event| event.seq) {
-            match there.last_mut() {
-                _ if seq < hole.first || seq > hole.last => {}
-                Some(last) if last.last.next() == seq => last.last = seq,
-                _ => there.push(Hole {
-                    first: seq,
-                    last: seq,
-                }),
-            }
-        }
-    }
-    Ok(there)
 }
 
 /// The configured keyspace, which is that of the cluster if `stored` has one.
@@ -390,95 +365,8 @@ pub(super) fn looking(config: &Config, shards: Shards) -> nats::Config {
     }
 }
 
-/// What Cassandra has of what was published lately.
-#[cfg(feature = "cassandra")]
-pub(crate) enum Newest {
-    /// Nothing could be compared, and why.
-    Nothing(String),
-    /// All of so many rooms.
-    All(usize),
-    /// Less than the bus: of which room, and what to do.
-    Less(String),
-}
-
-/// Compares the newest events of the rooms that were used lately, in Cassandra and on the bus.
-#[cfg(feature = "cassandra")]
-pub(crate) async fn newest(config: &Config) -> anyhow::Result<Newest> {
-    let shards = config.cluster.validate()?;
-    let bus = looking(config, shards);
-    let stored = match survey(&bus).await? {
-        Survey::Cluster(Some(stored)) => stored,
-        Survey::Cluster(None) => return Ok(Newest::Nothing(vacant(config))),
-        Survey::Nothing(why) => return Ok(Newest::Nothing(why)),
-    };
-    let bus = Nats::connect(&bus).await?;
-    let journal = in_cassandra(config, Some(stored)).await?;
-    let (rooms, behind) = ends_before(&*journal, &bus).await?;
-    if let Some(behind) = behind {
-        return Ok(Newest::Less(behind.to_string()));
-    }
-    for (room, published) in &rooms {
-        let lacks = lacks(&*journal, &bus, room, *published).await?;
-        if !lacks.is_empty() {
-            let lacks = Hole::list(&lacks);
-            return Ok(Newest::Less(format!(
-                "room {room} lacks events {lacks}, which the bus still has: stop all nodes, run \
-                 `safe-chat journal recover` with their configuration, and start them again"
-            )));
-        }
-    }
-    Ok(match rooms.len() {
-        0 => Newest::Nothing("nothing was compared: the bus has no events".into()),
-        rooms => Newest::All(rooms),
-    })
-}
-
-/// What a room lacks of its newest places and the bus has.
-#[cfg(feature = "cassandra")]
-async fn lacks(
-    journal: &dyn Whole,
-    bus: &Nats,
-    room: &RoomId,
-    last: Seq,
-) -> anyhow::Result<Vec<Hole>> {
-    let state = journal.snapshot(room).await?.unwrap_or_default();
-    let mut before = Seq(last.0.saturating_sub(COMPARED)).max(Seq(state.kept.first().0 - 1));
-    let mut lacks = Vec::new();
-    while before < last {
-        let page = journal.read(room, before.next(), last).await?;
-        let next = page.first().map_or(last.next(), |event| event.seq);
-        if let Some(hole) = Hole::between(before, next) {
-            lacks.extend(still_has(bus, room, hole).await?);
-        }
-        before = page.last().map_or(last, |event| event.seq);
-    }
-    Ok(lacks)
-}
-
-/// The rooms that were used lately and how far they were published, and one of which a journal has
-/// less, if there is one.
-#[cfg(feature = "cassandra")]
-pub(super) async fn ends_before(
-    journal: &dyn journal::inspect::Inspect,
-    bus: &Nats,
-) -> anyhow::Result<(Vec<(RoomId, Seq)>, Option<journal::Behind>)> {
-    let rooms = bus.newest().await?;
-    for (room, published) in &rooms {
-        let journaled = journal.end(room).await?.reached;
-        if journaled < *published {
-            let behind = journal::Behind {
-                room: room.clone(),
-                journaled,
-                published: *published,
-            };
-            return Ok((rooms, Some(behind)));
-        }
-    }
-    Ok((rooms, None))
-}
-
 /// What to say of a cluster without settings.
-fn vacant(config: &Config) -> String {
+pub(super) fn vacant(config: &Config) -> String {
     let keyspace = match config.journal.kind {
         JournalKind::Bus => String::new(),
         JournalKind::Cassandra => format!(

@@ -6,6 +6,7 @@
 //! adapters in one process.
 
 mod cassandra;
+pub(crate) mod compared;
 pub(crate) mod connect;
 mod facts;
 mod formats;

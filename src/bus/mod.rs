@@ -42,7 +42,7 @@ pub use packages::Packages;
 pub use part::{PART, members_after};
 pub use settings::{ClusterId, Contradiction, ImportId, Incomplete, JournalKind, Settings};
 
-use crate::room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId};
+use crate::room::{Epoch, Event, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -115,6 +115,16 @@ pub trait Feed: Send + Sync {
     /// The first stored message of a room that holds the place `seq` or a later one; `None` when
     /// there is none.
     async fn find(&self, room: &RoomId, seq: Seq) -> Result<Option<Position>, Error>;
+
+    /// The event of a place, if it is still stored.
+    async fn event(&self, room: &RoomId, seq: Seq) -> Result<Option<Event>, Error> {
+        let Some(position) = self.find(room, seq).await? else {
+            return Ok(None);
+        };
+        let found = self.stored(room, position, 1).await?.into_iter();
+        let mut events = found.flat_map(|message| message.events);
+        Ok(events.find(|event| event.seq == seq))
+    }
 
     /// The last stored message of a room that has events and lies before a position.
     async fn before(&self, room: &RoomId, position: Position) -> Result<Option<Stored>, Error>;

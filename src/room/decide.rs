@@ -83,9 +83,9 @@ impl Decision {
 impl State {
     /// Applies a decision at the time of its command and returns the events that it makes.
     pub fn apply_decision(&mut self, decision: &Decision, command: &Command) -> Vec<Event> {
-        for change in &decision.changes {
-            self.change(change.clone());
-        }
+        self.begin_anew(&decision.kinds);
+        let changes = decision.changes.iter().cloned();
+        changes.for_each(|change| self.change(change));
         let mut events = Vec::with_capacity(decision.kinds.len());
         for (index, kind) in decision.kinds.iter().enumerate() {
             let is_last = index + 1 == decision.kinds.len();

@@ -46,6 +46,11 @@ impl Event {
         }
         event
     }
+
+    /// Whether both are the same event: what was erased in one may still be in the other.
+    pub fn is_also(&self, other: &Self) -> bool {
+        self == other || self.erased() == *other || *self == other.erased()
+    }
 }
 
 impl Kind {

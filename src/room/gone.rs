@@ -12,7 +12,7 @@
 //! | erasures that go on | none |
 //! | ids, ended sessions, producers, times | any: they are no newer than the last event |
 
-use super::{Away, Change, Kept, Millis, Policy, Purge, Seq, State};
+use super::{Away, Change, Kept, Kind, Millis, Policy, Purge, Seq, State};
 
 /// Something that keeps a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,21 @@ impl State {
     /// Whether what [`Self::remains`] has another generation than its records.
     fn may_renew(&self) -> bool {
         !self.away.is_used || self.generation() < self.head
+    }
+
+    /// Has the next event, if one of these comes, say that nothing of before is told any more: a
+    /// journal that is put back to before that has it, and the bus may have nothing that says so,
+    /// once the room was removed.
+    pub(super) fn begin_anew(&mut self, kinds: &[Kind]) {
+        let is_said = |change: &Change| matches!(change, Change::Trimmed { .. });
+        let begins = self.head > Seq::ZERO && self.shows_nothing();
+        if !kinds.is_empty() && begins && !self.unjournaled.iter().any(is_said) {
+            self.change(Change::Trimmed {
+                start: self.kept.first(),
+                since: self.kept.since,
+                bytes: 0,
+            });
+        }
     }
 
     /// Whether no event is left that anybody is told of, but that the room was purged.

@@ -2,7 +2,7 @@
 //! its database was put back to before, or has lost single events. It is put back into its places
 //! when the room is opened, and counts as if it had never been gone.
 
-use super::{Parts, batch::Batch, definite::definite};
+use super::{Parts, batch::Batch, definite::definite, write_back::of_stored};
 use crate::{
     journal::{self, Claim, Hole, Opened},
     metric,
@@ -95,7 +95,7 @@ impl Parts {
             let (Some(ours), Some(theirs)) = (journaled, published) else {
                 continue;
             };
-            if ours != theirs && ours.erased() != theirs && ours != theirs.erased() {
+            if !ours.is_also(&theirs) {
                 tracing::warn!(
                     %room, seq = %place,
                     "the journal and the bus have different events at a place: they are of two \
@@ -127,13 +127,8 @@ impl Parts {
         room: &RoomId,
         place: Seq,
     ) -> Result<Option<Event>, journal::Error> {
-        let at = Hole {
-            first: place,
-            last: place,
-        };
-        let page = self.published(claim, room, at).await?.next().await?;
-        let mut events = page.into_iter().flat_map(|message| message.events);
-        Ok(events.find(|event| event.seq == place))
+        let read = || async { self.bus.event(room, place).await.map_err(of_stored) };
+        definite(claim.shard(), "read", PAUSE, read).await
     }
 }
 

@@ -172,16 +172,21 @@ impl Published<'_> {
         let Self { parts, room, .. } = self;
         let stored = || async {
             let page = parts.bus.stored(room, from, MESSAGES).await;
-            page.map_err(|error| match error {
-                BusError::Unsupported { seq, name, version } => {
-                    journal::Error::Unsupported { seq, name, version }
-                }
-                error => of_bus(error),
-            })
+            page.map_err(of_stored)
         };
         let page = definite(self.claim.shard(), "read", PAUSE, stored).await?;
         self.next = page.last().map(|last| last.position.next());
         Ok(page)
+    }
+}
+
+/// Why events of the bus cannot be read.
+pub(super) fn of_stored(error: BusError) -> journal::Error {
+    match error {
+        BusError::Unsupported { seq, name, version } => {
+            journal::Error::Unsupported { seq, name, version }
+        }
+        error => of_bus(error),
     }
 }
 

@@ -101,6 +101,40 @@ async fn a_room_that_is_gone_for_long_goes_with_its_name() {
     }
 }
 
+/// Its life before is in a database that is put back, and nothing of that is on the bus any more.
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_of_a_life_before_is_not_told_in_this_one() {
+    for recovers in [false, true] {
+        let mut world = ago(100);
+        let first = often(&world, 1, World::node);
+        first.retires().await;
+        let mut client = world.client().await;
+        client.journaled(open(7, None)).await;
+        let said = client.journaled(send(1)).await.0;
+        sleep(Duration::from_secs(20)).await;
+        let backup = world.database.copy();
+        client.journaled(close(7)).await;
+        client.journaled(Action::Purge).await;
+        sleep(SWEEPS).await;
+        assert!(!first.has(&world).await);
+        let again = client.journaled(post(2, 2)).await.0;
+        first.writer.lose(first.shard).await;
+        world.database = backup;
+        if recovers {
+            assert!(world.recover().await.forgets);
+        }
+        let second = often(&world, 2, World::node);
+        second.retires().await;
+        let last = client.journaled(post(3, 3)).await.0;
+        assert_eq!(last, again + 1);
+        sleep(Duration::from_secs(20)).await;
+        let there = second.events(&world.room, Seq(last)).await;
+        let places: Vec<u64> = there.iter().map(|event| event.seq.0).collect();
+        assert!(places.iter().all(|place| *place > said), "{places:?}");
+        assert!(places.ends_with(&[again, last]), "{places:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_room_stays_that_is_not_gone_for_long_or_never_to_go() {
     for make in JOURNALS {

@@ -318,9 +318,9 @@ impl Nats {
                     ..stored
                 });
                 Err(Error::Unusable(format!(
-                    "another import into this cluster (or a copy) has begun and not come to its \
-                     end: run that one again first, with the same file; or give up what is missing \
-                     of it: {given_up}"
+                    "another import into this cluster (or a copy, or a recover) has begun and not \
+                     come to its end: run that one again first, an import with the same file; or \
+                     give up what is missing of it: {given_up}"
                 )))
             }
             false => Ok(stored.begun(import)),

@@ -2,7 +2,7 @@
 
 use super::{Finding, State, clock};
 use crate::{
-    app::look::{self, Newest},
+    app::compared::{self, Newest},
     config::{Config, JournalKind},
     journal::{
         Error,
@@ -45,7 +45,7 @@ pub(super) async fn newest(config: &Config, is_refused: bool) -> Option<Finding>
     if config.journal.kind == JournalKind::Bus || is_refused {
         return None;
     }
-    Some(match look::newest(config).await {
+    Some(match compared::newest(config).await {
         Ok(Newest::All(rooms)) => Finding::new(
             check,
             State::Ok,

@@ -195,15 +195,18 @@ impl<E: Elect> Intake<E> {
         was: Seq,
     ) -> Result<Taken, Error> {
         let mut target = self.open(incoming.room(), was).await?;
+        let first = target.state.kept.first();
         let done = target.fill(rest, incoming).await;
         target.close();
         let state = done?;
         let let_go = Seq(state.kept.first().0 - 1);
         let holes = target.holes.iter();
         let kept = holes.filter_map(|hole| hole.behind(let_go));
+        let taken = Taken::of(was, incoming.head(), target.added, true, &state);
         Ok(Taken {
             holes: kept.collect(),
-            ..Taken::of(was, incoming.head(), target.added, true, &state)
+            forgets: taken.forgets || first < state.kept.first().min(was.next()),
+            ..taken
         })
     }
 

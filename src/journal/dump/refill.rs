@@ -149,7 +149,7 @@ impl Refill {
 
     /// What was erased in one of both may still be in the other.
     fn compare(&self, there: &Event, event: &Event) -> Result<(), Error> {
-        if there == event || there.erased() == *event || *there == event.erased() {
+        if there.is_also(event) {
             return Ok(());
         }
         Err(Error::Refused(format!(

@@ -3,7 +3,7 @@
 
 mod verify;
 
-pub use verify::{Report, verify};
+pub use verify::{Differs, Report, verify};
 pub(super) use verify::{contradictions, starts};
 
 use super::{

@@ -33,6 +33,8 @@ pub struct Report {
     pub holes: Vec<Hole>,
     /// What of it the bus has still, and of what comes behind the end: whoever asks it notes that.
     pub on_bus: Vec<Hole>,
+    /// A place at which the bus has another event than this store.
+    pub differs: Option<Seq>,
     /// On which journal that is, by what happens to it.
     lost_how: &'static str,
     /// It was removed: nothing is left but how far it went, so that no place is given again.
@@ -66,6 +68,10 @@ impl Report {
             (false, _) => {
                 let what = "is damaged: do not write to it before you know why";
                 Some(("DAMAGED", what.to_owned()))
+            }
+            (true, _) if let Some(place) = self.differs => {
+                let what = format!("has another event than the bus at {place}");
+                Some(("DIFFERS FROM THE BUS", what))
             }
             (true, _) if on_bus > 0 => {
                 let what = format!("lacks {on_bus} events that the bus still has");
@@ -151,6 +157,9 @@ impl fmt::Display for Report {
                 Hole::list(&self.on_bus)
             )?;
         }
+        if let Some(place) = self.differs {
+            writeln!(f, "{}", Differs(place))?;
+        }
         for problem in &self.problems {
             writeln!(f, "problem: {problem}")?;
         }
@@ -158,6 +167,23 @@ impl fmt::Display for Report {
             0 => Ok(()),
             more => writeln!(f, "and {more} more problems"),
         }
+    }
+}
+
+/// The store and the bus have different events at a place, for people.
+pub struct Differs(pub Seq);
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "event {} here is another one than on the bus: they are of two histories of the room. \
+             One of them was put back from another time, or from elsewhere. Nodes go on behind \
+             both, and write nothing of the bus in here; `safe-chat journal recover` leaves the \
+             room as it is. If what the bus has is the right one, put back the backup that it \
+             continues",
+            self.0
+        )
     }
 }
 
