@@ -464,6 +464,7 @@ pub(crate) async fn who_changed_the_key_is_marked_and_nothing_goes_to_the_former
     let mut charly = open(&url, "aaa", "charly", &key("charly"), &sealed);
     charly.shows("you came in").await;
     harry.shows("charly came in").await;
+    let former = key_of(&mut charly, "charly").await;
     charly.types("/quit\r");
     assert_eq!(charly.ends().await, Some(0));
     let changed = std::process::Command::new(env!("CARGO_BIN_EXE_safe-chat"))
@@ -498,6 +499,8 @@ pub(crate) async fn who_changed_the_key_is_marked_and_nothing_goes_to_the_former
 
     harry.types("/remove charly\r");
     harry.shows("you removed charly").await;
+    harry.types(&format!("/add charly {former}\r"));
+    harry.shows("that is the former one").await;
     harry.types(&format!("/add charly {new}\r/devices\r"));
     charly.shows("you").await;
     let mut marked = true;

@@ -150,8 +150,15 @@ impl Sealed {
             identity: claim.key,
         };
         let added = self.conversation.add(&person, &packages, now());
-        if matches!(added, Err(member::Error::Behind)) && self.unadded.len() < MOST_LATER {
-            self.unadded.push((claim, claimed));
+        let is_early = match added {
+            Err(member::Error::Behind) => true,
+            // Somebody else is just let in.
+            Err(member::Error::Busy) => !self.conversation.is_leaving(),
+            _ => false,
+        };
+        if is_early && self.unadded.len() < MOST_LATER {
+            let is_again = false; // it is counted no more
+            self.unadded.push((Claim { is_again, ..claim }, claimed));
             return Ok(Vec::new());
         }
         let command = claim.command();

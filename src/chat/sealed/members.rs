@@ -50,7 +50,8 @@ impl Sealed {
         self.write()
     }
 
-    /// Who comes in comes with the key that they have.
+    /// Whom the user lets in has the key that the user says, who was asked if it is a former one.
+    /// What others say of it is their word.
     pub(super) fn note_current(&mut self, show: &Show) -> Result<()> {
         let Show::Room { what, .. } = show else {
             return Ok(());
@@ -58,15 +59,10 @@ impl Sealed {
         let joined = match what {
             Shown::Changed {
                 how: How::Change,
-                joined,
-                ..
-            } => joined,
-            Shown::Changed {
-                how: How::CameIn,
                 by: Some(by),
                 joined,
                 ..
-            } if !self.reader().is(by) => joined,
+            } if self.reader().is(by) => joined,
             _ => return Ok(()),
         };
         let is_former = |one: &&Holder| self.kept.former(&one.identity).is_some();
@@ -85,9 +81,17 @@ impl Sealed {
         }
     }
 
-    /// What its user has to know before they do this: that it would be for a former key.
+    /// What its user has to know before they do this: that it is for a former key.
     pub(in super::super) fn is_for_former(&self, command: &Command) -> Option<String> {
         let (typed, user, does) = match command {
+            Command::Add { user, key } => {
+                let seq = self.kept.former(&Public::parse(key).ok()?)?;
+                return Some(format!(
+                    "! /add {user}: the service says that this name has another key since #{seq}, \
+                     and that is the former one. Ask {user} by another way which one counts. The \
+                     same once more adds who has the former key"
+                ));
+            }
             Command::Direct(user) => ("/dm", user, "write to"),
             Command::Share { user, .. } => ("/share", user, "show it to"),
             _ => return None,
