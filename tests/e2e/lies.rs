@@ -464,14 +464,19 @@ pub(crate) async fn who_changed_the_key_is_marked_and_nothing_goes_to_the_former
     let mut charly = open(&url, "aaa", "charly", &key("charly"), &sealed);
     charly.shows("you came in").await;
     harry.shows("charly came in").await;
-    let former = key_of(&mut charly, "charly").await;
     charly.types("/quit\r");
     assert_eq!(charly.ends().await, Some(0));
-    let changed = std::process::Command::new(env!("CARGO_BIN_EXE_safe-chat"))
-        .args(["keys", "change", "--key-file"])
-        .arg(key("charly"))
-        .status();
-    assert!(changed.expect("the program").success());
+    let keys_do = |what: &str| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_safe-chat"));
+        let done = program
+            .args(["keys", what, "--key-file"])
+            .arg(key("charly"));
+        let done = done.output().expect("the program");
+        assert!(done.status.success(), "{what}");
+        String::from_utf8(done.stdout).expect("text")
+    };
+    let former = keys_do("show").trim().to_owned();
+    keys_do("change");
     let mut charly = open(&url, "aaa", "charly", &key("charly"), &sealed);
     let new = key_of(&mut charly, "charly").await;
 
