@@ -12,6 +12,8 @@ impl Conversation {
         self.now = now;
         let mut effects = Vec::new();
         self.lose_group(&mut effects);
+        // The service was put back to before: what comes has places again that were heard.
+        self.seq = self.seq.min(self.head);
         if let (Reading::Until(head), None) = (self.reading, self.since()) {
             self.seq = self.seq.max(head);
             self.reading = Reading::Live;

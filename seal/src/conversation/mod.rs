@@ -41,6 +41,8 @@ pub struct Conversation {
     /// For the id of a group that it founds.
     random: [u8; 16],
     reading: Reading,
+    /// The last place that the service of this session has named.
+    head: u64,
     /// The last place that was heard.
     seq: u64,
     entering: Entering,
@@ -100,6 +102,7 @@ impl Conversation {
             policy,
             random,
             reading: Reading::Away,
+            head: 0,
             seq: 0,
             entering: Entering::No,
             asked: None,
@@ -205,7 +208,7 @@ impl Conversation {
 
     /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
     pub fn connected(&mut self, head: u64, now: u64) -> Vec<Effect> {
-        self.now = now;
+        (self.now, self.head) = (now, head);
         // What was hidden may be there now.
         if self.member.is_lacking(&self.room) {
             self.again_behind = self.since();
@@ -249,7 +252,7 @@ impl Conversation {
     /// The next event of the room. `content`: none for those of other kinds.
     pub fn event(&mut self, seq: u64, content: Option<&Outgoing>, now: u64) -> Vec<Effect> {
         self.now = now;
-        self.seq = self.seq.max(seq);
+        (self.seq, self.head) = (self.seq.max(seq), self.head.max(seq));
         self.hidden.heard();
         let mut effects = Vec::new();
         let was_missed = self.forget_gap(seq);
