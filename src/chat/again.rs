@@ -62,8 +62,12 @@ impl Chat {
             return Ok(());
         };
         let Page { events, more, .. } = page.unwrap_or_default();
+        // The last one, up to which it is read, ends the reading: without it that would not end.
+        let is_end = |last: u64| !again.events.is_empty() || last + 1 == before;
         let is_in_order = events.windows(2).all(|two| two[0].seq < two[1].seq)
-            && events.last().is_some_and(|last| last.seq < before);
+            && events
+                .last()
+                .is_some_and(|last| last.seq < before && is_end(last.seq));
         let Some(first) = events.first().filter(|_| is_in_order).map(|one| one.seq) else {
             return self.begin_again(again.behind).await;
         };

@@ -412,6 +412,14 @@ impl Chat {
             Input::Line(line) if self.console.is_terminal() => {
                 self.command(command::parse(&line)).await
             }
+            // What follows is meant for one person, and would go to all.
+            Input::Line(line) if self.leads_elsewhere(&line) => {
+                self.refused += 1;
+                self.note(
+                    "! /dm and /back count at a terminal only: nothing from this line on is sent",
+                )?;
+                self.leave()
+            }
             Input::Line(line) => self.say(line, None).await,
             Input::End if self.next_stay.take().is_some() => Ok(()),
             Input::End if self.console.is_terminal() => self.command(Command::Quit).await,
@@ -421,6 +429,11 @@ impl Chat {
                 Ok(())
             }
         }
+    }
+
+    fn leads_elsewhere(&self, line: &str) -> bool {
+        let command = command::parse(line);
+        self.sealed.is_some() && matches!(command, Command::Direct(_) | Command::Back)
     }
 
     async fn command(&mut self, command: Command) -> Result<()> {

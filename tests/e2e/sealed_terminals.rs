@@ -103,6 +103,16 @@ pub(crate) async fn terminals_read_each_other_and_what_was_said_meanwhile(cluste
     charly.says("three").await;
     harry.reads("charly -> *] three").await;
     harry.ends().await;
+    // In a pipe nothing leads to one person alone, so what follows that goes to nobody.
+    let mut harry = Terminal::open(&first, "harry", keys.path());
+    let piped = harry
+        .stdin
+        .write_all(b"/dm charly\nonly for charly\n")
+        .await;
+    piped.expect("a pipe");
+    let ended = timeout(PATIENCE, harry.program.wait()).await;
+    assert!(!ended.expect("it ends").expect("a status").success());
+    charly.says("four").await;
     charly.ends().await;
     // Who has no proven key does not even see how much was said.
     let url = format!("{}/rooms/aaa/history", first.url());
