@@ -148,7 +148,7 @@ fn a_passphrase_file_that_holds_none_is_named_with_what_it_is() {
     assert!(why.contains(&empty) && why.contains("is empty"), "{why}");
     let folder = home.to_str().unwrap();
     let why = refusal(&keys(home, &["show", "--passphrase-file", folder], ""));
-    assert!(why.contains(folder) && why.contains("directory"), "{why}");
+    assert!(why.contains(folder) && why.contains("is a folder"), "{why}");
 }
 
 #[test]

@@ -156,7 +156,8 @@ pub(super) async fn read(
         events.splice(..0, before);
     }
     // A stream that is older than the snapshot: what it lacks is not told apart later, since the
-    // claim is of the place of the snapshot.
+    // claim is of the place of the snapshot. Of a room that is gone, and being removed, it may.
+    let before = before.filter(|_| !state.is_gone());
     let lost = before.and_then(|before| Hole::between(before, state.head.next()));
     let lost = lost.and_then(|lost| lost.behind(Seq(state.kept.first().0 - 1)));
     let mut opened = Opened::new(state, events, end.seq);
