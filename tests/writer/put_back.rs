@@ -3,46 +3,24 @@
 //! removed is told again, and no message is placed twice.
 
 use crate::{
-    erase::{erase, has_content, says, talk, user},
+    erase::{erase, says, talk, user},
+    recovered::{goes_on, goes_on_without, has_said},
     world::{Client, Node, SOON, World, send},
 };
 use safe_chat::{
     cluster::Owner,
-    room::{Event, Kind, Seq},
+    room::{Event, Seq},
 };
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// So many messages of charly's, and their last place.
-async fn goes_on(client: &mut Client, ids: std::ops::Range<u64>) -> u64 {
-    let mut last = 0;
-    for id in ids {
-        sleep(Duration::from_millis(50)).await;
-        last = client.journaled(says(id, "charly")).await.0;
-    }
-    last
-}
-
 /// What the journal has of the room, also behind holes.
 async fn journaled(world: &World, node: &Node, last: u64) -> Vec<Event> {
-    let (mut all, mut next): (Vec<Event>, _) = (Vec::new(), Seq(1));
-    while next.0 <= last {
-        let page = node.journal.read(&world.room, next, Seq(last)).await;
-        let page = page.unwrap();
-        let Some(end) = page.last() else { break };
-        next = end.seq.next();
-        all.extend(page);
-    }
-    all
+    node.events_from(&world.room, Seq(1), Seq(last)).await
 }
 
 fn places(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.seq.0).collect()
-}
-
-fn has_said(events: &[Event], name: &str) -> bool {
-    let mut said = events.iter().filter(|event| has_content(event));
-    said.any(|event| matches!(&event.kind, Kind::Message { from, .. } if from.as_str() == name))
 }
 
 /// All that was said is where it was, what was erased is not, and a message that was answered is
@@ -145,7 +123,7 @@ async fn what_belongs_to_another_history_is_not_written_behind_this_one() {
     sleep(SOON).await;
     first.writer.lose(first.shard).await;
     world.database = backup;
-    let other = crate::recovered::goes_on_without(&world, 0, 3).await;
+    let other = goes_on_without(&world, 0, 3).await;
     let second = world.node(2);
     second.takes_newest().await;
     let before = journaled(&world, &second, other).await;
@@ -167,7 +145,7 @@ async fn what_recover_puts_back_below_a_snapshot_counts() {
     sleep(SOON).await;
     first.writer.lose(first.shard).await;
     world.database = backup.0;
-    let head = crate::recovered::goes_on_without(&world, 70, 3).await;
+    let head = goes_on_without(&world, 70, 3).await;
     assert_eq!(head, 73);
     let taken = world.recover().await;
     assert_eq!((taken.added, taken.holes.len()), (49, 0));

@@ -87,7 +87,7 @@ impl World {
 
 impl Node {
     /// The events that the journal has of a room, also behind holes.
-    async fn events_from(&self, room: &RoomId, mut next: Seq, last: Seq) -> Vec<Event> {
+    pub(crate) async fn events_from(&self, room: &RoomId, mut next: Seq, last: Seq) -> Vec<Event> {
         let mut all = Vec::new();
         while next <= last {
             let page = self.journal.read(room, next, last).await.unwrap();
@@ -115,7 +115,7 @@ impl Faults for NoTrims {
 }
 
 /// Whether one of these is a message of the user with its content.
-fn has_said(events: &[Event], name: &str) -> bool {
+pub(crate) fn has_said(events: &[Event], name: &str) -> bool {
     events
         .iter()
         .filter(|event| has_content(event))
@@ -123,7 +123,7 @@ fn has_said(events: &[Event], name: &str) -> bool {
 }
 
 /// So many more messages of charly's, from this one on; the last place.
-async fn goes_on(client: &mut Client, ids: std::ops::Range<u64>) -> u64 {
+pub(crate) async fn goes_on(client: &mut Client, ids: std::ops::Range<u64>) -> u64 {
     let mut last = 0;
     for id in ids {
         sleep(Duration::from_millis(50)).await;
