@@ -6,7 +6,7 @@ use super::look::{in_cassandra, looking, vacant};
 use crate::{
     bus::nats::{Survey, survey},
     config::Config,
-    journal::{self, inspect::Differs},
+    journal::{self, differs::differs, inspect::Differs},
 };
 use crate::{
     bus::{Error as BusError, Feed as _, nats::Nats},
@@ -117,30 +117,6 @@ pub(super) async fn ends_before(
         }
     }
     Ok((rooms, None))
-}
-
-/// The place beside some that a room lacks at which the bus has another event: then what it has of
-/// them is of another history.
-pub(super) async fn differs(
-    journal: &dyn Whole,
-    bus: &Nats,
-    room: &RoomId,
-    hole: Hole,
-) -> anyhow::Result<Option<Seq>> {
-    for place in [Seq(hole.first.0 - 1), hole.last.next()] {
-        if place == Seq::ZERO {
-            continue;
-        }
-        let there = journal.read(room, place, place).await?;
-        let there = there.into_iter().find(|event| event.seq == place);
-        let (Some(there), Some(here)) = (there, bus.event(room, place).await?) else {
-            continue;
-        };
-        if !there.is_also(&here) {
-            return Ok(Some(place));
-        }
-    }
-    Ok(None)
 }
 
 /// What the bus has of places that a room lacks.

@@ -2,11 +2,7 @@
 //! its rooms: they say what they found and what to do, and make nothing. A node that starts and
 //! `doctor` ask the same.
 
-use super::{
-    cassandra,
-    compared::{differs, still_has},
-    connect::nats_config,
-};
+use super::{cassandra, compared::still_has, connect::nats_config};
 use crate::{
     bus::{
         ClusterId, Error as BusError, Feed as _, ImportId, Incomplete, JournalKind, Settings,
@@ -16,6 +12,7 @@ use crate::{
     journal::{
         self, Hole,
         bus::OnBus,
+        differs::differs,
         dump::Whole,
         inspect::{Report, verify},
     },

@@ -1,6 +1,9 @@
 //! What can go wrong in the journal, by what the caller does next.
 
-use crate::room::{Epoch, RoomId, Seq, ShardId};
+use crate::{
+    bus::Error as BusError,
+    room::{Epoch, RoomId, Seq, ShardId},
+};
 
 /// A failed call to the journal.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,5 +67,15 @@ impl Error {
     /// Whether the identical call may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::Unavailable(_))
+    }
+
+    /// Why events of the bus cannot be read; they are read again.
+    pub(crate) fn of_stored(error: BusError) -> Self {
+        match error {
+            BusError::Unsupported { seq, name, version } => {
+                Self::Unsupported { seq, name, version }
+            }
+            error => Self::Unavailable(error.to_string()),
+        }
     }
 }

@@ -23,6 +23,7 @@ pub mod cassandra;
 mod claim;
 mod coalesce;
 pub mod codec;
+pub(crate) mod differs;
 pub mod dump;
 mod error;
 mod hole;

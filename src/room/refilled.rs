@@ -10,8 +10,9 @@ use super::{
 impl State {
     /// Takes from events below the head which messages are placed, and what they had purged and
     /// erased, which is done again. Whatever else they changed, later events rest on what is known.
-    pub fn refilled(&mut self, events: &[Event]) {
-        let mut placed = Vec::new();
+    /// Whether any of that was new.
+    pub fn refilled(&mut self, events: &[Event]) -> bool {
+        let (mut placed, mut is_new) = (Vec::new(), false);
         let head = self.head;
         for event in events.iter().filter(|event| event.seq <= head) {
             match &event.kind {
@@ -26,18 +27,22 @@ impl State {
                     placed.push((MessageKey::Named(from.clone(), id.clone()), sent));
                 }
                 Kind::Purged if self.kept.purge.is_none_or(|known| known.seq < event.seq) => {
+                    is_new = true;
                     self.kept.purge(Purge {
                         seq: event.seq,
                         at: event.at,
                     });
                 }
-                Kind::Erased { user, through } => self.erase(user, *through, event.at),
+                Kind::Erased { user, through } => {
+                    is_new = true;
+                    self.erase(user, *through, event.at);
+                }
                 _ => {}
             }
         }
         placed.retain(|(message, _)| self.sent.get(message).is_none());
         if placed.is_empty() {
-            return;
+            return is_new;
         }
         let known = self.sent.iter();
         placed.extend(known.map(|(message, sent)| (message.clone(), sent.clone())));
@@ -46,5 +51,6 @@ impl State {
         for (message, sent) in placed {
             self.sent.insert(message, sent);
         }
+        true
     }
 }

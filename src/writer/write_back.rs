@@ -4,7 +4,7 @@
 
 use super::{Parts, batch::Batch, definite::definite, trim::of_bus};
 use crate::{
-    bus::{Commit, Error as BusError, Position, Stored},
+    bus::{Commit, Position, Stored},
     journal::{self, Claim, Hole},
     metric,
     room::{Erasing, Event, RoomId, Seq, State},
@@ -172,21 +172,11 @@ impl Published<'_> {
         let Self { parts, room, .. } = self;
         let stored = || async {
             let page = parts.bus.stored(room, from, MESSAGES).await;
-            page.map_err(of_stored)
+            page.map_err(journal::Error::of_stored)
         };
         let page = definite(self.claim.shard(), "read", PAUSE, stored).await?;
         self.next = page.last().map(|last| last.position.next());
         Ok(page)
-    }
-}
-
-/// Why events of the bus cannot be read.
-pub(super) fn of_stored(error: BusError) -> journal::Error {
-    match error {
-        BusError::Unsupported { seq, name, version } => {
-            journal::Error::Unsupported { seq, name, version }
-        }
-        error => of_bus(error),
     }
 }
 

@@ -122,9 +122,7 @@ impl Refill {
             return Ok(false);
         }
         self.filled += events.len() as u64;
-        let before = saved.clone();
-        saved.refilled(events);
-        Ok(*saved != before)
+        Ok(saved.refilled(events))
     }
 
     /// The next event of the journal.
