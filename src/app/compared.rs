@@ -6,12 +6,13 @@ use super::look::{in_cassandra, looking, vacant};
 use crate::{
     bus::nats::{Survey, survey},
     config::Config,
-    journal::{self, differs::differs, inspect::Differs},
+    journal::{self, differs::differs, dump::Whole, inspect::Differs},
+    room::Seq,
 };
 use crate::{
     bus::{Error as BusError, Feed as _, nats::Nats},
-    journal::{Hole, dump::Whole},
-    room::{RoomId, Seq},
+    journal::Hole,
+    room::RoomId,
 };
 
 /// Messages of the bus that are read at a time.
