@@ -59,13 +59,18 @@ pub(crate) async fn newest(config: &Config) -> anyhow::Result<Newest> {
         return Ok(Newest::Less(behind.to_string()));
     }
     for (room, published) in &rooms {
-        let lacks = lacks(&*journal, &bus, room, *published).await?;
-        if !lacks.is_empty() {
-            let lacks = Hole::list(&lacks);
-            return Ok(Newest::Less(format!(
-                "room {room} lacks events {lacks}, which the bus still has: stop all nodes, run \
-                 `safe-chat journal recover` with their configuration, and start them again"
-            )));
+        match lacks(&*journal, &bus, room, *published).await? {
+            Lacks::Another(place) => {
+                return Ok(Newest::Less(format!("room {room}: {}", Differs(place))));
+            }
+            Lacks::These(lacks) if lacks.is_empty() => {}
+            Lacks::These(lacks) => {
+                let lacks = Hole::list(&lacks);
+                return Ok(Newest::Less(format!(
+                    "room {room} lacks events {lacks}, which the bus still has: stop all nodes, \
+                     run `safe-chat journal recover` with their configuration, and start them again"
+                )));
+            }
         }
     }
     Ok(match rooms.len() {
@@ -74,28 +79,32 @@ pub(crate) async fn newest(config: &Config) -> anyhow::Result<Newest> {
     })
 }
 
-/// What a room lacks of its newest places and the bus has.
+/// What the bus has of the newest places of a room.
 #[cfg(feature = "cassandra")]
-async fn lacks(
-    journal: &dyn Whole,
-    bus: &Nats,
-    room: &RoomId,
-    last: Seq,
-) -> anyhow::Result<Vec<Hole>> {
+enum Lacks {
+    /// These, which the room lacks.
+    These(Vec<Hole>),
+    /// At this place, beside what the room lacks, another event.
+    Another(Seq),
+}
+
+#[cfg(feature = "cassandra")]
+async fn lacks(journal: &dyn Whole, bus: &Nats, room: &RoomId, last: Seq) -> anyhow::Result<Lacks> {
     let state = journal.snapshot(room).await?.unwrap_or_default();
     let mut before = Seq(last.0.saturating_sub(COMPARED)).max(Seq(state.kept.first().0 - 1));
     let mut lacks = Vec::new();
     while before < last {
         let page = journal.read(room, before.next(), last).await?;
         let next = page.first().map_or(last.next(), |event| event.seq);
-        if let Some(hole) = Hole::between(before, next)
-            && differs(journal, bus, room, hole).await?.is_none()
-        {
+        if let Some(hole) = Hole::between(before, next) {
+            if let Some(place) = differs(journal, bus, room, hole).await? {
+                return Ok(Lacks::Another(place));
+            }
             lacks.extend(still_has(bus, room, hole).await?);
         }
         before = page.last().map_or(last, |event| event.seq);
     }
-    Ok(lacks)
+    Ok(Lacks::These(lacks))
 }
 
 /// The rooms that were used lately and how far they were published, and one of which a journal has

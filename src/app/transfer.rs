@@ -219,13 +219,22 @@ impl Target {
     /// begun. No node may run.
     async fn of_another(config: &Config, cluster: ClusterId) -> anyhow::Result<Self> {
         let import = ImportId::of_cluster(cluster);
+        let check = |settings: Settings| {
+            ensure!(
+                settings.import == Some(import),
+                "prefix {} is in use by another cluster, whose rooms these would be mixed with: \
+                 --to-prefix has to name one that is not used",
+                config.bus.prefix
+            );
+            Ok(())
+        };
+        // First of all: what else that cluster is does not matter then.
+        let looking = looking(config, config.cluster.validate()?);
+        if let Survey::Cluster(Some(stored)) = survey(&looking).await? {
+            check(stored)?;
+        }
         let (bus, settings) = agreed(config, known(config).begun(import)).await?;
-        ensure!(
-            settings.import == Some(import),
-            "prefix {} is in use by another cluster, whose rooms these would be mixed with: \
-             --to-prefix has to name one that is not used",
-            config.bus.prefix
-        );
+        check(settings)?;
         Self::begin(config, bus, settings, import).await
     }
 

@@ -467,6 +467,29 @@ async fn loses(cluster: &Cluster, places: std::ops::RangeInclusive<u64>) {
     deleted.expect("deleted");
 }
 
+/// Makes an event of the room aaa another one than it was, or that again.
+async fn is_of_another_time(cluster: &Cluster, place: i64, later_ms: i64) {
+    let address = cluster.cassandra_address().expect("Cassandra");
+    let session = SessionBuilder::new().known_node(address).build().await;
+    let (session, keyspace) = (session.expect("a session"), cluster.keyspace());
+    let key = "room = 'aaa' AND partition_nr = 0 AND seq";
+    let found = session
+        .query_unpaged(
+            format!("SELECT epoch, at FROM {keyspace}.journal WHERE {key} = {place}"),
+            (),
+        )
+        .await
+        .expect("read")
+        .into_rows_result()
+        .expect("rows");
+    let (epoch, at) = found.single_row::<(i64, i64)>().expect("a row");
+    let later = format!(
+        "UPDATE {keyspace}.journal SET at = {} WHERE {key} = {place} AND epoch = {epoch}",
+        at + later_ms
+    );
+    session.query_unpaged(later, ()).await.expect("written");
+}
+
 /// Puts the name of a room back into Cassandra, as a backup from before its removal does.
 async fn notes_a_room(cluster: &Cluster, room: &str) {
     let address = cluster.cassandra_address().expect("Cassandra");
@@ -537,6 +560,12 @@ pub(crate) async fn what_only_the_bus_has_is_written_back_into_an_older_cassandr
     let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
     is_refused(&verified, &["events that the bus still has"]);
     assert!(verified.stdout.contains("4 to 6"), "{verified:?}");
+    is_of_another_time(&cluster, 7, 1).await;
+    ends("room aaa: event 7 here is another one than on the bus").await;
+    let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
+    is_refused(&verified, &["has another event than the bus at 7"]);
+    is_refused(&cluster.run(&["journal", "recover"], &[]).await, &["aaa"]);
+    is_of_another_time(&cluster, 7, -1).await;
     let recovered = cluster.run(&["journal", "recover"], &[]).await;
     done(&recovered);
     assert!(recovered.stdout.contains("3 events added"), "{recovered:?}");

@@ -103,10 +103,13 @@ impl fmt::Display for Report {
             return writeln!(f, "{}", removed(self.head));
         }
         let verdict = self.verdict().map_or("sound", |(word, _)| word);
+        let (hidden, claims) = (self.hidden, self.claims);
+        let gone = self.first.map_or(0, |first| first.0.saturating_sub(1));
+        let missing: u64 = self.holes.iter().map(Hole::count).sum();
+        let there = self.head.0.saturating_sub(gone + missing);
         writeln!(
             f,
-            "{verdict}: {} events, {} rows that do not count, {} claims",
-            self.head, self.hidden, self.claims
+            "{verdict}: {there} events, {hidden} rows that do not count, {claims} claims"
         )?;
         for (epoch, first) in &self.epochs {
             writeln!(f, "epoch {epoch} from event {first} on")?;
@@ -116,7 +119,6 @@ impl fmt::Display for Report {
             None => writeln!(f, "no snapshot")?,
         }
         if let Some(first) = self.first {
-            let gone = first.0.saturating_sub(1);
             writeln!(
                 f,
                 "events before {first} went by the room's retention, or were purged: {gone}"
