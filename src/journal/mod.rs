@@ -24,6 +24,7 @@ mod claim;
 mod coalesce;
 pub mod codec;
 pub(crate) mod differs;
+mod draft;
 pub mod dump;
 mod error;
 mod hole;
@@ -35,6 +36,7 @@ mod rooms;
 
 pub use behind::Behind;
 pub use claim::Claim;
+pub(crate) use draft::Draft;
 pub use error::Error;
 pub use hole::{Hole, Opened};
 

@@ -3,8 +3,8 @@
 use super::floor::Ticket;
 use crate::{
     bus::{Answer, Answered, BatchOutcome, Commit, Inbound, OfBatch, Outcomes, ReplyTo},
-    journal::{Limits, codec::size_of_event},
-    room::{Epoch, Event, Incarnation, Notice, ProducerSeq, RoomId, Seq, State},
+    journal::Draft,
+    room::{Epoch, Incarnation, Notice, ProducerSeq, RoomId, State},
     telemetry::trace::Context,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 /// confirmation.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// The events, of dense places.
-    pub(super) events: Vec<Event>,
+    /// Its events.
+    pub(super) draft: Draft,
     /// Who is told what, in the order of the decisions.
     pub(super) told: Vec<Told>,
     /// Commands that are settled by it.
@@ -23,40 +23,17 @@ pub(super) struct Batch {
     pub(super) traces: Vec<Context>,
     /// The state after its last event, when a snapshot is due.
     pub(super) snapshot: Option<Box<State>>,
-    bytes: usize,
 }
 
 impl Batch {
-    /// Whether an event still belongs into this batch. `boundary`: the last place that a commit
-    /// starting where this one starts may hold; `fits`: the most bytes of events that the bus
-    /// carries. What is before a purge or an erasure is removed in whole commits.
-    pub(super) fn has_room_for(&self, event: &Event, boundary: Seq, fits: usize) -> bool {
-        self.events.is_empty()
-            || (!event.kind.begins_a_commit()
-                && self.events.len() < Limits::EVENTS
-                && self.bytes + size(event) <= Limits::BYTES.min(fits)
-                && event.seq <= boundary)
-    }
-
-    /// Adds the next event.
-    pub(super) fn push(&mut self, event: Event) {
-        self.bytes += size(&event);
-        self.events.push(event);
-    }
-
     /// The commit, and what is left of the batch; `None`: it has no events.
     pub(super) fn take_commit(&mut self, epoch: Epoch) -> Option<Arc<Commit>> {
-        (!self.events.is_empty()).then(|| {
+        (!self.draft.is_empty()).then(|| {
             Arc::new(Commit {
                 epoch,
-                events: std::mem::take(&mut self.events),
+                events: self.draft.take(),
             })
         })
-    }
-
-    /// About how many bytes its events take.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Somebody is told something once it is journaled.
@@ -146,56 +123,5 @@ impl Told {
             && self.early.is_none()
             && self.outcomes.is_none()
             && self.notices.is_empty()
-    }
-}
-
-fn size(event: &Event) -> usize {
-    size_of_event(&event.kind, &event.changes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::room::{Body, Kind, Millis, UserId};
-
-    fn event(seq: u64, bytes: usize) -> Event {
-        let from = UserId::parse("harry").unwrap();
-        let body = Body::Text("x".repeat(bytes).into());
-        Event {
-            seq: Seq(seq),
-            at: Millis(0),
-            kind: Kind::Message {
-                from,
-                to: None,
-                body,
-                id: None,
-                device: None,
-                turn: None,
-                request: None,
-            },
-            changes: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_batch_is_bounded_by_events_bytes_and_the_boundary() {
-        let (far, all) = (Seq(u64::MAX), usize::MAX);
-        let mut batch = Batch::default();
-        assert!(
-            batch.has_room_for(&event(1, Limits::BYTES * 2), Seq(0), all),
-            "a first event always fits"
-        );
-        for seq in 1..=Limits::EVENTS as u64 {
-            assert!(batch.has_room_for(&event(seq, 1), far, all));
-            batch.push(event(seq, 1));
-        }
-        assert!(!batch.has_room_for(&event(257, 1), far, all));
-
-        let mut batch = Batch::default();
-        batch.push(event(1, Limits::BYTES / 2));
-        assert!(!batch.has_room_for(&event(2, Limits::BYTES / 2), far, all));
-        assert!(batch.has_room_for(&event(2, 1), Seq(2), all));
-        assert!(!batch.has_room_for(&event(2, 1), Seq(1), all));
-        assert!(!batch.has_room_for(&event(2, 1), Seq(2), Limits::BYTES / 2));
     }
 }

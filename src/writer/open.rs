@@ -4,7 +4,7 @@
 use super::{Parts, definite::definite, room::Room};
 use crate::{
     bus::{Commit, Position, while_newer},
-    journal::{self, Behind, Claim, Hole, Limits, Opened},
+    journal::{self, Behind, Claim, Draft, Hole, Limits, Opened},
     room::{RoomId, Seq, State},
 };
 use std::time::Duration;
@@ -210,12 +210,12 @@ impl Parts {
 
 /// As many events as one commit may hold.
 fn first_commit(events: Vec<crate::room::Event>, fits: usize) -> Vec<crate::room::Event> {
-    let mut batch = super::batch::Batch::default();
+    let mut draft = Draft::default();
     for event in events {
-        if !batch.has_room_for(&event, Seq(u64::MAX), fits) {
+        if !draft.has_room_for(&event, |_| Seq(u64::MAX), fits) {
             break;
         }
-        batch.push(event);
+        draft.push(event);
     }
-    batch.events
+    draft.take()
 }

@@ -2,9 +2,9 @@
 //! its database was put back to before, or has lost single events. It is put back into its places
 //! when the room is opened, and counts as if it had never been gone.
 
-use super::{Parts, batch::Batch, definite::definite};
+use super::{Parts, definite::definite};
 use crate::{
-    journal::{self, Claim, Hole, Opened, differs::differs},
+    journal::{self, Claim, Draft, Hole, Opened, differs::differs},
     metric,
     room::{Erasing, Event, RoomId, Seq, State},
 };
@@ -133,7 +133,7 @@ impl Filling<'_> {
         let before = self.done.events;
         if parts.is_of_this_history(claim, room, hole).await? {
             let mut published = parts.published(claim, room, hole).await?;
-            let mut batch = Batch::default();
+            let mut draft = Draft::default();
             'pages: loop {
                 let page = published.next().await?;
                 if page.is_empty() {
@@ -143,10 +143,10 @@ impl Filling<'_> {
                     if event.seq > hole.last {
                         break 'pages;
                     }
-                    self.push(event, hole, &mut batch, next).await?;
+                    self.push(event, hole, &mut draft, next).await?;
                 }
             }
-            self.write(batch, next).await?;
+            self.write(draft.take(), next).await?;
         }
         self.leave_below(hole.last.next());
         if self.done.events > before {
@@ -159,45 +159,40 @@ impl Filling<'_> {
         &mut self,
         event: Event,
         hole: Hole,
-        batch: &mut Batch,
+        draft: &mut Draft,
         next: Option<Seq>,
     ) -> Result<(), journal::Error> {
-        let end = batch.events.last().map(|last| last.seq);
+        let end = draft.events().last().map(|last| last.seq);
         if event.seq < hole.first || event.seq <= end.unwrap_or(self.done.state.head) {
             return Ok(());
         }
-        let boundary = match batch.events.first() {
-            Some(first) => self.parts.journal.boundary(first.seq),
-            None => event.seq,
-        };
-        let is_apart = end.is_some_and(|end| end.next() != event.seq);
         let is_going = event.seq < self.first;
-        if is_apart || is_going || !batch.has_room_for(&event, boundary, self.parts.fits()) {
-            self.write(std::mem::take(batch), next).await?;
+        if is_going || !self.parts.has_room_for(draft, &event) {
+            self.write(draft.take(), next).await?;
         }
         match is_going {
             true => self.count(&event),
-            false => batch.push(event),
+            false => draft.push(event),
         }
         Ok(())
     }
 
     /// Writes dense events, and has them count.
-    async fn write(&mut self, batch: Batch, next: Option<Seq>) -> Result<(), journal::Error> {
-        let Some(first) = batch.events.first().map(|event| event.seq) else {
+    async fn write(&mut self, events: Vec<Event>, next: Option<Seq>) -> Result<(), journal::Error> {
+        let Some(first) = events.first().map(|event| event.seq) else {
             return Ok(());
         };
         let (journal, claim, room) = (&self.parts.journal, self.claim, self.room);
-        let mut events = batch.events.clone();
-        self.erasing.apply(&mut events);
-        let fill = || journal.fill(room, claim, &events, next);
+        let mut told = events.clone();
+        self.erasing.apply(&mut told);
+        let fill = || journal.fill(room, claim, &told, next);
         if !definite(claim.shard(), "fill", PAUSE, fill).await? {
             // Something that does not count is stored there, or it was removed: it stays a hole.
             return Ok(());
         }
         self.leave_below(first);
         self.done.events += events.len() as u64;
-        batch.events.iter().for_each(|event| self.count(event));
+        events.iter().for_each(|event| self.count(event));
         Ok(())
     }
 

@@ -292,13 +292,13 @@ impl Room {
 
     fn enqueue(&mut self, event: Event, bounds: &Bounds<impl Fn(Seq) -> Seq>) {
         let fits = self.queue.back().is_some_and(|batch| {
-            let first = batch.events.first().map_or(event.seq, |event| event.seq);
-            batch.has_room_for(&event, (bounds.boundary)(first), bounds.fits)
+            let draft = &batch.draft;
+            draft.has_room_for(&event, &bounds.boundary, bounds.fits)
         });
         if !fits {
             self.queue.push_back(Batch::default());
         }
-        self.tail().push(event);
+        self.tail().draft.push(event);
     }
 
     fn tail(&mut self) -> &mut Batch {
@@ -315,7 +315,7 @@ impl Room {
         }
         let mut batch = self.queue.pop_front()?;
         self.committing = true;
-        let is_last = self.queue.is_empty() && !batch.events.is_empty();
+        let is_last = self.queue.is_empty() && !batch.draft.is_empty();
         if is_last && !self.saving && self.is_snapshot_due() {
             self.saving = true;
             self.past.saving();

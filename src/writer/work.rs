@@ -172,9 +172,10 @@ impl Work {
         room: RoomId,
         mut batch: Batch,
     ) {
+        let bytes = batch.draft.bytes();
         let commit = batch.take_commit(claim.epoch());
         let span = hop::commit(&batch.traces, claim.shard().0, || match &commit {
-            Some(commit) => commit.range(batch.bytes()),
+            Some(commit) => commit.range(bytes),
             None => Range::confirming(claim.epoch().0),
         });
         self.push(async move {

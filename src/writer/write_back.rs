@@ -2,10 +2,10 @@
 //! under its claim, before the room goes on. A journal that is behind the bus was put back to
 //! before, or has lost its newest events: nothing is published before it is journaled.
 
-use super::{Parts, batch::Batch, definite::definite, trim::of_bus};
+use super::{Parts, definite::definite, trim::of_bus};
 use crate::{
     bus::{Commit, Position, Stored},
-    journal::{self, Claim, Hole},
+    journal::{self, Claim, Draft, Hole},
     metric,
     room::{Erasing, Event, RoomId, Seq, State},
 };
@@ -58,7 +58,7 @@ impl Parts {
             taken: before,
             first: after.kept.first(),
             erasing: after.erasures.erasing(),
-            batch: Batch::default(),
+            draft: Draft::default(),
             events: 0,
             from: Seq::ZERO,
             holes: Vec::new(),
@@ -131,6 +131,11 @@ impl Parts {
         }
     }
 
+    /// Whether an event still goes into a commit with these.
+    pub(super) fn has_room_for(&self, draft: &Draft, event: &Event) -> bool {
+        draft.has_room_for(event, |first| self.journal.boundary(first), self.fits())
+    }
+
     /// What the bus has from the first of these places on.
     pub(super) async fn published<'a>(
         &'a self,
@@ -198,7 +203,7 @@ struct Writing<'a> {
     /// What is not told any more.
     erasing: Erasing,
     /// What is written next.
-    batch: Batch,
+    draft: Draft,
     events: u64,
     from: Seq,
     holes: Vec<Hole>,
@@ -217,15 +222,7 @@ impl Writing<'_> {
         if !is_next(&self.state, &event, lost) {
             return Ok(());
         }
-        let end = self.batch.events.last().map(|last| last.seq);
-        let is_apart = end.is_some_and(|end| end.next() != event.seq);
-        let boundary = self
-            .batch
-            .events
-            .first()
-            .map_or(event.seq, |first| self.parts.journal.boundary(first.seq));
-        let fits = self.parts.fits();
-        if is_apart || !self.batch.has_room_for(&event, boundary, fits) {
+        if !self.parts.has_room_for(&self.draft, &event) {
             self.flush().await?;
         }
         self.state.skip_to(Seq(event.seq.0 - 1));
@@ -233,7 +230,7 @@ impl Writing<'_> {
             self.state.evolve(&event);
             return Ok(());
         }
-        if self.batch.events.is_empty() {
+        if self.draft.is_empty() {
             self.reach(self.state.head).await?;
         }
         self.state.evolve(&event);
@@ -241,12 +238,12 @@ impl Writing<'_> {
             true => event.erased(),
             false => event,
         };
-        self.batch.push(event);
+        self.draft.push(event);
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), journal::Error> {
-        let events = std::mem::take(&mut self.batch).events;
+        let events = self.draft.take();
         let (count, epoch) = (events.len() as u64, self.claim.epoch());
         if count == 0 {
             return Ok(());

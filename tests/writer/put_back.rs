@@ -8,6 +8,7 @@ use crate::{
     world::{Client, Node, SOON, World, send},
 };
 use safe_chat::{
+    bus::Position,
     cluster::Owner,
     room::{Event, Seq},
 };
@@ -106,6 +107,34 @@ async fn what_is_missing_below_the_end_is_written_back_by_the_next_owner() {
     assert_eq!(client.journaled(says(500, "charly")).await, (74, false));
     is_whole(&world, &third, &mut client, 74).await;
     assert_eq!(third.writer.warnings(), Vec::<String>::new());
+}
+
+/// A message of the bus holds dense places: no other one can be read. What is behind the hole is
+/// published as well.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_published_yet_is_published_around_a_hole() {
+    let world = World::without_deletes();
+    let first = world.node(1);
+    first.takes_newest().await;
+    let mut client = world.client().await;
+    let head = talk(&mut client, 20).await;
+    sleep(SOON).await;
+    first.writer.lose(first.shard).await;
+    world.hub.lose_tail(0, 8);
+    world
+        .database
+        .lose_rows(&world.room, |seq, _| seq == Seq(head - 2));
+    let second = world.node(2);
+    second.takes_newest().await;
+    assert_eq!(goes_on(&mut client, 200..201).await, head + 1);
+    let published = second.bus.stored(&world.room, Position(1), 1_000).await;
+    let commits = published.unwrap().into_iter().map(|message| message.events);
+    let commits: Vec<Vec<u64>> = commits.map(|events| places(&events)).collect();
+    let dense = |places: &[u64]| places.windows(2).all(|two| two[1] == two[0] + 1);
+    assert!(commits.iter().all(|places| dense(places)), "{commits:?}");
+    let there: Vec<u64> = commits.concat();
+    let all = (1..=head + 1).filter(|place| *place != head - 2);
+    assert_eq!(there, all.collect::<Vec<_>>());
 }
 
 /// The room went on in the places of what the bus has, and nobody published that.

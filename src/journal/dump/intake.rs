@@ -3,7 +3,7 @@
 use super::{Error, Incoming, Whole, refill::Refill, source::Pages, whole};
 use crate::{
     bus::Commit,
-    journal::{Claim, Error as JournalError, Hole, Limits, codec::size_of_event, inspect::End},
+    journal::{Claim, Draft, Error as JournalError, Hole, inspect::End},
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
@@ -246,8 +246,7 @@ impl<E: Elect> Intake<E> {
             was,
             saved: state.head,
             state,
-            commit: Vec::new(),
-            bytes: 0,
+            draft: Draft::default(),
             added: 0,
             holes: Vec::new(),
         })
@@ -336,8 +335,7 @@ struct Target {
     /// Up to where it is saved.
     saved: Seq,
     /// What is written next.
-    commit: Vec<Event>,
-    bytes: usize,
+    draft: Draft,
     added: u64,
     /// What is missing of what is written.
     holes: Vec<Hole>,
@@ -383,35 +381,25 @@ impl Target {
     }
 
     async fn push(&mut self, event: Event) -> Result<(), Error> {
-        let size = size_of_event(&event.kind, &event.changes);
-        let next = self.commit.last().map(|last| last.seq.next());
-        let fits = self.commit.first().is_none_or(|first| {
-            next == Some(event.seq)
-                && event.seq <= self.journal.boundary(first.seq)
-                && self.commit.len() < Limits::EVENTS
-                && self.bytes + size <= Limits::BYTES
-                && !event.kind.begins_a_commit()
-        });
-        if !fits {
+        let boundary = |first| self.journal.boundary(first);
+        if !self.draft.has_room_for(&event, boundary, usize::MAX) {
             self.flush().await?;
         }
-        if self.commit.is_empty() {
+        if self.draft.is_empty() {
             self.reach(Seq(event.seq.0 - 1)).await?;
         }
-        self.bytes += size;
-        self.commit.push(event);
+        self.draft.push(event);
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        if self.commit.is_empty() {
+        if self.draft.is_empty() {
             return Ok(());
         }
         let commit = Commit {
             epoch: self.claim.epoch(),
-            events: std::mem::take(&mut self.commit),
+            events: self.draft.take(),
         };
-        self.bytes = 0;
         patiently(|| self.journal.append(&self.room, self.claim, &commit)).await?;
         commit
             .events

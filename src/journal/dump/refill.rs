@@ -3,10 +3,10 @@
 
 use super::{Error, Whole};
 use crate::{
-    journal::{Claim, Hole, Limits, codec::size_of_event},
+    journal::{Claim, Draft, Hole},
     room::{Event, RoomId, Seq, State},
 };
-use std::{collections::VecDeque, mem::take, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 /// The events that come, beside those that are there.
 pub(super) struct Refill {
@@ -22,7 +22,10 @@ pub(super) struct Refill {
     from: Option<Seq>,
     /// Up to there it was looked at; `None`: nothing has come.
     seen: Option<Seq>,
-    piece: Piece,
+    /// What is written next.
+    draft: Draft,
+    /// The place behind it that the journal has.
+    next: Option<Seq>,
     /// How many events were put back.
     pub(super) filled: u64,
     /// What neither has.
@@ -32,10 +35,8 @@ pub(super) struct Refill {
 }
 
 /// Events that are written at once.
-#[derive(Default)]
 pub(super) struct Piece {
     events: Vec<Event>,
-    bytes: usize,
     /// The next place that the journal has.
     next: Option<Seq>,
 }
@@ -51,7 +52,8 @@ impl Refill {
             there: VecDeque::new(),
             from: None,
             seen: None,
-            piece: Piece::default(),
+            draft: Draft::default(),
+            next: None,
             filled: 0,
             holes: Vec::new(),
             taken: Vec::new(),
@@ -81,28 +83,22 @@ impl Refill {
         if event.seq < self.let_go {
             return Ok(None);
         }
-        let (next, size) = (
-            self.there.front().map(|event| event.seq),
-            size_of_event(&event.kind, &event.changes),
-        );
-        let piece = &mut self.piece;
-        let fits = piece.events.first().is_none_or(|first| {
-            piece.next == next
-                && piece.events.last().map(|last| last.seq.next()) == Some(event.seq)
-                && event.seq <= self.journal.boundary(first.seq)
-                && piece.events.len() < Limits::EVENTS
-                && piece.bytes + size <= Limits::BYTES
-        });
-        let full = (!fits).then(|| take(piece));
-        piece.next = next;
-        piece.bytes += size;
-        piece.events.push(event);
+        let next = self.there.front().map(|event| event.seq);
+        let boundary = |first| self.journal.boundary(first);
+        let is_between = self.draft.is_empty() || self.next == next;
+        let fits = is_between && self.draft.has_room_for(&event, boundary, usize::MAX);
+        let full = if fits { None } else { self.end() };
+        self.next = next;
+        self.draft.push(event);
         Ok(full)
     }
 
     /// What is left to be written.
     pub(super) fn end(&mut self) -> Option<Piece> {
-        let piece = take(&mut self.piece);
+        let piece = Piece {
+            events: self.draft.take(),
+            next: self.next,
+        };
         (!piece.events.is_empty()).then_some(piece)
     }
 
