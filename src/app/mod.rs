@@ -10,6 +10,7 @@ pub(crate) mod compared;
 pub(crate) mod connect;
 mod facts;
 mod formats;
+pub(crate) mod hold;
 pub(crate) mod look;
 mod operator;
 mod readiness;

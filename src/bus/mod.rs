@@ -215,6 +215,9 @@ pub trait Registry: Send + Sync {
     /// not understand is then for a node that does, and nothing to skip.
     async fn stores_newer_forms(&self) -> Result<bool, Error>;
 
+    /// Until when nothing is to be removed of what rooms let go ([`Settings::held_until`]).
+    async fn held_until(&self) -> Result<Millis, Error>;
+
     /// A heartbeat of a node, about twice a second.
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error>;
 

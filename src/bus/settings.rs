@@ -1,6 +1,7 @@
 //! What all nodes of a cluster must agree on, and who may not go on: one record of the registry.
 
 use super::FORMATS;
+use crate::room::Millis;
 use std::fmt;
 use uuid::Uuid;
 
@@ -25,6 +26,9 @@ pub struct Settings {
     pub import: Option<ImportId>,
     /// The cluster that has the rooms of this one now.
     pub moved: Option<ClusterId>,
+    /// Until then nothing is removed of what rooms let go: the servers are being backed up. Zero:
+    /// nobody asked for that.
+    pub held_until: Millis,
 }
 
 /// Names what an operator's command writes into a cluster: a file, or the rooms of a cluster.
@@ -144,6 +148,7 @@ impl Settings {
             is_incomplete: false,
             import: None,
             moved: None,
+            held_until: Millis(0),
         }
     }
 

@@ -72,7 +72,12 @@ impl Handle {
             return Err("stopping: shards are being handed over".into());
         }
         if !view.fresh {
-            return Err("this node's own heartbeat does not come back from the bus".into());
+            return Err(
+                "this node's own heartbeat does not come back from the bus: NATS stores nothing, or \
+                 not in time. Where its log has `no space left on device`, free the disk and \
+                 restart that nats-server"
+                    .into(),
+            );
         }
         match view.waiting {
             0 => Ok(()),

@@ -57,6 +57,9 @@ impl Parts {
         room: &RoomId,
         through: Seq,
     ) -> Result<bool, journal::Error> {
+        if self.is_held().await? {
+            return Ok(false);
+        }
         let below = through.next();
         let all = self.journal.drop_rewritten(room, claim, below).await?;
         if all {

@@ -75,6 +75,9 @@ impl Parts {
     /// Removes a room, if that is what it is still when it is opened under a claim. `false`: it is
     /// not. Whatever is returned, the journal has it no longer open.
     pub(super) async fn retire(&self, claim: Claim, gone: &Gone) -> Result<bool, journal::Error> {
+        if self.is_held().await? {
+            return Ok(false);
+        }
         let room = &gone.room;
         let opened = self.journal.open(room, claim).await?;
         let retired = self.retire_open(claim, gone, opened).await;

@@ -85,6 +85,9 @@ impl Parts {
         room: &RoomId,
         (kept, policy, records): &(Kept, Policy, Vec<Seq>),
     ) -> Result<bool, journal::Error> {
+        if self.is_held().await? {
+            return Ok(false);
+        }
         let purged = kept.purge.map(|purge| purge.seq);
         if let Some(purged) = purged.filter(|purged| *purged == kept.start) {
             self.journal.confirm(claim).await?;
@@ -103,6 +106,15 @@ impl Parts {
             Some(purged) => Ok(!self.journal.has_snapshot_below(room, purged).await?),
             None => Ok(all),
         }
+    }
+
+    /// Whether nothing may be removed now. What is stored instead (a snapshot, copies) was stored
+    /// before this is asked, so that a backup that begins once it is so has one or the other.
+    pub(super) async fn is_held(&self) -> Result<bool, journal::Error> {
+        let until = self.bus.held_until().await.map_err(of_bus)?;
+        let is_held = self.now() < until;
+        self.warnings.held(is_held.then_some(until));
+        Ok(is_held)
     }
 
     /// Removes what lies beside the journal of a room that was purged: its messages in the feed,

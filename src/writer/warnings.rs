@@ -3,7 +3,8 @@
 
 use crate::{
     journal::Behind,
-    room::{Epoch, RoomId, ShardId},
+    room::{Epoch, Millis, RoomId, ShardId},
+    telemetry::shown,
 };
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,8 @@ struct Noted {
     full: BTreeMap<RoomId, Instant>,
     /// The room of which it was noted last that more was published than journaled.
     behind: Option<(Behind, Instant)>,
+    /// Until when what is to go stays, since a backup is taken.
+    held_until: Option<Millis>,
     /// The shard that somebody claimed last who is not of this cluster, and under which epoch.
     stranger: Option<(ShardId, Epoch, Instant)>,
 }
@@ -61,6 +64,15 @@ impl Warnings {
         *noted = Some((behind, Instant::now()));
     }
 
+    /// Until when what was to be removed stays; `None`: it does not.
+    pub(super) fn held(&self, until: Option<Millis>) {
+        let noted = &mut self.lock().held_until;
+        if let Some(until) = until.filter(|until| *noted != Some(*until)) {
+            tracing::info!("{}", holds(until));
+        }
+        *noted = until;
+    }
+
     /// Somebody who is not of this cluster has claimed a shard in its journal.
     pub(super) fn stranger(&self, shard: ShardId, epoch: Epoch) {
         let noted = &mut self.lock().stranger;
@@ -71,7 +83,7 @@ impl Warnings {
     }
 
     /// What `/ready` says.
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self, now: Millis) -> Vec<String> {
         let noted = self.lock();
         let mut all: Vec<String> = noted.keeps_all.iter().map(|why| why.to_string()).collect();
         let full = noted.full.iter().filter(|(_, at)| is_told(**at));
@@ -83,6 +95,8 @@ impl Warnings {
         }));
         let behind = noted.behind.iter().filter(|(_, at)| is_told(*at));
         all.extend(behind.map(|(behind, _)| behind.to_string()));
+        let held = noted.held_until.filter(|until| now < *until);
+        all.extend(held.map(holds));
         let stranger = noted.stranger.filter(|(_, _, at)| is_told(*at));
         all.extend(stranger.map(|(shard, epoch, _)| claimed(shard, epoch)));
         all
@@ -95,6 +109,14 @@ impl Warnings {
 
 fn is_told(at: Instant) -> bool {
     at.elapsed() < TOLD
+}
+
+fn holds(until: Millis) -> String {
+    format!(
+        "what was erased or purged, or is let go, is removed after {}: a backup is being taken \
+         (safe-chat journal hold)",
+        shown(until)
+    )
 }
 
 fn claimed(shard: ShardId, epoch: Epoch) -> String {

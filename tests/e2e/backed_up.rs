@@ -7,7 +7,8 @@ use crate::{
     cluster::{Cluster, eventually},
     node::Node,
     person::Person,
-    server::Server,
+    retention::admin,
+    server::{Backup, Server},
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,19 +48,93 @@ async fn restored(claim: &str, is_last: bool) -> Option<Restored> {
     }
     let said = texts(&page(&node, "").await);
     node.stop().await;
+    Restored::of(claim, said, backups.values(), cluster, server).await
+}
 
-    let empty = Server::start(claim).await?;
-    let operator = empty.operator().await;
-    for backup in backups.values() {
-        operator.restore(backup).await;
+impl Restored {
+    /// From backups of streams, in empty servers.
+    async fn of(
+        claim: &str,
+        said: Vec<Value>,
+        backups: impl Iterator<Item = &Backup>,
+        cluster: Cluster,
+        server: Server,
+    ) -> Option<Self> {
+        let empty = Server::start(claim).await?;
+        let operator = empty.operator().await;
+        for backup in backups {
+            operator.restore(backup).await;
+        }
+        let cluster = cluster.with_nats_at(empty.cluster().nats().into());
+        Some(Self {
+            said,
+            node: cluster.node("after").await,
+            cluster,
+            _servers: [server, empty],
+        })
     }
-    let cluster = cluster.with_nats_at(empty.cluster().nats().into());
-    Some(Restored {
-        said,
-        node: cluster.node("after").await,
+}
+
+/// Between the backup of snapshots and that of events somebody comes, what somebody else said is
+/// erased, and the room is told to keep less.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_removed_between_backups_while_that_is_held() {
+    let claim = "a backup while removals are held";
+    let Some(Scene {
+        server,
         cluster,
-        _servers: [server, empty],
+        operator,
+    }) = Scene::new(claim).await
+    else {
+        return;
+    };
+    let cluster = cluster
+        .with("SAFE_CHAT_WRITER__CARRY_MS", "20")
+        .with("SAFE_CHAT_WRITER__TRIM_MS", "100");
+    let mut node = cluster.node("before").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    let mut alice = Person::joins_in_json(&node, "aaa", "alice", "key-alice").await;
+    gets_in(&mut harry, "said").await;
+    let held = cluster.run(&["journal", "hold", "30"], &[]).await;
+    assert_eq!(held.code, Some(0), "{held:?}");
+    let streams = operator.streams().await.into_iter();
+    let (events, beside): (Vec<_>, Vec<_>) = streams.partition(|it| it.ends_with("_EVT"));
+    let mut backups = Vec::new();
+    for stream in beside {
+        backups.push(operator.back_up(&stream).await);
+    }
+    let mut kim = Person::joins_in_json(&node, "aaa", "kim", "key-kim").await;
+    gets_in(&mut kim, "here").await;
+    for n in 0..20 {
+        gets_in(&mut alice, &format!("m{n}")).await;
+    }
+    admin(&node, &["retain", "aaa", "--events", "5"]).await;
+    eventually("it is let go", async || {
+        admin(&node, &["room", "aaa"]).await["first"].as_u64() > Some(10)
     })
+    .await;
+    admin(&node, &["erase", "aaa", "harry", "--yes"]).await;
+    node.warned("journal hold").await;
+    backups.push(operator.back_up(&events[0]).await);
+    node.stop().await;
+
+    let restored = Restored::of(claim, Vec::new(), backups.iter(), cluster, server).await;
+    let Restored { node, cluster, .. } = &restored.expect("servers");
+    let verified = cluster.run(&["journal", "verify", "aaa"], &[]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    let (status, refused) = Person::refused(node, "aaa", "kim", "another-key").await;
+    assert_eq!(status, 403, "{refused}");
+    let ended = cluster.run(&["journal", "hold", "0"], &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    eventually("what was to go goes", async || {
+        let there = page(node, "").await;
+        let is_short = there
+            .first()
+            .is_some_and(|first| first["seq"].as_u64() > Some(10));
+        is_short && texts(&there).len() >= 4
+    })
+    .await;
+    assert!(!node.logs().contains("are gone"), "{}", node.logs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

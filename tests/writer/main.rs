@@ -3,6 +3,7 @@
 
 mod beside;
 mod erase;
+mod held;
 mod on_bus;
 mod past;
 mod purge;

@@ -6,7 +6,7 @@ use crate::{
         ClusterId, ImportId, JournalKind, NodeRecord, Plan, Position, Role, Settings, ShardRecord,
     },
     journal::codec::number,
-    room::{Epoch, Incarnation, Retention, RoomId, ShardId},
+    room::{Epoch, Incarnation, Millis, Retention, RoomId, ShardId},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,8 @@ struct Stored {
     import: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moved: Option<String>,
+    #[serde(default, skip_serializing_if = "is_never")]
+    held_until: u64,
     /// What later versions add: kept when the record is written again.
     #[serde(flatten)]
     later: BTreeMap<String, serde_json::Value>,
@@ -98,6 +100,10 @@ struct Stored {
 
 fn is_unknown(format: &u32) -> bool {
     *format == 0
+}
+
+fn is_never(at: &u64) -> bool {
+    *at == 0
 }
 
 /// A node's record as it is stored.
@@ -263,6 +269,7 @@ pub fn encode_settings(settings: &Settings, before: &[u8]) -> Bytes {
         incomplete: settings.is_incomplete,
         import: settings.import.map(|id| id.to_string()),
         moved: settings.moved.map(|id| id.to_string()),
+        held_until: settings.held_until.0,
         later: later.unwrap_or_default(),
     })
 }
@@ -279,6 +286,7 @@ pub fn decode_settings(bytes: &[u8]) -> Result<Settings, Bad> {
         is_incomplete: stored.incomplete,
         import: stored.import.as_deref().and_then(ImportId::parse),
         moved: stored.moved.as_deref().and_then(ClusterId::parse),
+        held_until: Millis(stored.held_until),
     })
 }
 

@@ -162,6 +162,11 @@ impl Hub {
         state.lose_events(events);
     }
 
+    /// Until then nothing is removed of what rooms let go.
+    pub fn hold(&self, until: Millis) {
+        self.server.state().held_until = until;
+    }
+
     /// Deletes the messages of events that `which` names by room, position and last place, as an
     /// operator does who purges the stream.
     pub fn delete_events(&self, which: impl Fn(&RoomId, Position, Seq) -> bool) {

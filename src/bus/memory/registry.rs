@@ -10,7 +10,7 @@ use crate::{
         Blobs, Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
         blob::{check_blob, check_public},
     },
-    room::{Incarnation, RoomId, ShardId},
+    room::{Incarnation, Millis, RoomId, ShardId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,6 +56,10 @@ impl Registry for Memory {
             Ok(state.settings.is_some_and(|stored| stored.is_newer()))
         })
         .await
+    }
+
+    async fn held_until(&self) -> Result<Millis, Error> {
+        self.call(Op::Settings, |state| Ok(state.held_until)).await
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {

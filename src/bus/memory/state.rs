@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) events: Log<Message>,
     pub(super) last_of: BTreeMap<RoomId, u64>,
     pub(super) settings: Option<Settings>,
+    pub(super) held_until: Millis,
     pub(super) nodes: Records<(Incarnation, OfNode), Option<NodeRecord>>,
     pub(super) shards: Records<ShardId, ShardRecord>,
     pub(super) plan: Records<(), Plan>,

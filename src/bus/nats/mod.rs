@@ -51,7 +51,7 @@ pub use survey::{Survey, prefix_of_cluster, survey};
 
 use crate::{
     bus::{Bus, ClusterId, Error, Health, ImportId, JournalKind, Settings},
-    room::Shards,
+    room::{Millis, Shards},
 };
 use foreign::Foreign;
 use link::Link;
@@ -340,6 +340,17 @@ impl Nats {
         self.change_settings(|stored| {
             Ok(Settings {
                 moved: Some(to),
+                ..stored
+            })
+        })
+        .await
+    }
+
+    /// Notes in the cluster's settings until when nothing is to be removed of what rooms let go.
+    pub async fn hold(&self, until: Millis) -> Result<(), Error> {
+        self.change_settings(|stored| {
+            Ok(Settings {
+                held_until: until,
                 ..stored
             })
         })

@@ -18,7 +18,7 @@ use crate::{
             Bad, decode_node, decode_plan, decode_shard, encode_node, encode_plan, encode_shard,
         },
     },
-    room::{Incarnation, RoomId, ShardId},
+    room::{Incarnation, Millis, RoomId, ShardId},
 };
 use async_nats::HeaderMap;
 use async_trait::async_trait;
@@ -53,6 +53,11 @@ impl Registry for Nats {
 
     async fn stores_newer_forms(&self) -> Result<bool, Error> {
         settings::are_newer(&self.registry, &self.subjects).await
+    }
+
+    async fn held_until(&self) -> Result<Millis, Error> {
+        let stored = settings::stored(&self.registry, &self.subjects).await?;
+        Ok(stored.map_or(Millis(0), |stored| stored.held_until))
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {

@@ -5,9 +5,13 @@ mod carry;
 
 use super::{Settings, stdout::print};
 use crate::{
-    app::look::{Looked, look},
+    app::{
+        hold::{MOST, hold},
+        look::{Looked, look},
+    },
     journal::inspect::{HEAD, inspect},
     room::RoomId,
+    telemetry::shown,
 };
 use anyhow::bail;
 use std::ops::ControlFlow;
@@ -33,6 +37,14 @@ pub(super) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Have nodes remove nothing of what is erased, purged or let go while servers are backed up
+    Hold {
+        /// For so many minutes; 0: no longer
+        #[arg(value_parser = clap::value_parser!(u64).range(..=MOST))]
+        minutes: u64,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Write rooms into a file, or to stdout, while nodes run
     Export(Box<carry::Export>),
     /// Write rooms of a file into the configured journal; no node may run. What is there already
@@ -52,6 +64,17 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Import(import) => import.run().await,
         Command::Copy(copy) => copy.run().await,
         Command::Recover(recover) => recover.run().await,
+        Command::Hold { minutes, settings } => {
+            let held = match hold(&settings.read()?, minutes).await? {
+                Some(until) => format!(
+                    "nothing of what is erased, purged or let go is removed until {}: back up, \
+                     then `safe-chat journal hold 0`\n",
+                    shown(until)
+                ),
+                None => "nodes remove what is erased, purged or let go\n".to_owned(),
+            };
+            print(&held).map(drop)
+        }
         Command::Inspect {
             room,
             content,
