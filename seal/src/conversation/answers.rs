@@ -43,8 +43,10 @@ impl Conversation {
                 let Some(message) = self.unplaced.remove(&own) else {
                     return effects;
                 };
-                match reason == STALE || !self.member.is_in(&self.room) {
-                    // Its keys were too old, or of a group that is over: it is encrypted anew.
+                let is_of_another_state = [STALE, NOT_A_MEMBER].contains(&reason);
+                match is_of_another_state || !self.member.is_in(&self.room) {
+                    // Its keys were too old, or of a group that is over, or this device was removed
+                    // and has not seen that: it is encrypted anew.
                     true => self.put_back(message.inside, message.epoch, &mut effects),
                     false => effects.push(self.refused(&message.inside, reason)),
                 }

@@ -22,7 +22,7 @@ pub enum Agreed<'a> {
     Nothing,
     /// The same group with these in it.
     Newcomers(&'a [Holder]),
-    /// Another group than before, whoever is in it.
+    /// Another group than before, or the same one as it was before, whoever is in it.
     AnotherGroup,
 }
 
@@ -155,10 +155,9 @@ impl Member {
             .external_commit(name, group_info, tree, now)
             .and_then(|candidate| {
                 let is_known = self.is_known_group(name, &candidate)
-                    && !self.lacks_what_was_shown(name, &candidate);
-                if self.is_from_before(name, &candidate)
-                    || !(is_known || agreed == Agreed::AnotherGroup)
-                {
+                    && !self.lacks_what_was_shown(name, &candidate)
+                    && !self.is_from_before(name, &candidate);
+                if !is_known && agreed != Agreed::AnotherGroup {
                     return Err(Error::AnotherGroup);
                 }
                 let newcomers = self.newcomers(name, &candidate);
