@@ -256,7 +256,7 @@ async fn a_room_of_which_nothing_but_a_snapshot_is_left_has_a_hole_and_says_so()
 
 /// A journal that was put back from a backup, and what a later time still had of it.
 #[tokio::test]
-async fn what_lies_below_a_purge_or_a_trim_that_is_told_behind_it_is_no_hole() {
+async fn what_lies_below_a_purge_is_no_hole_and_below_a_trim_if_a_snapshot_has_it() {
     let trimmed = |start| Change::Trimmed {
         start: Seq(start),
         since: Millis(1),
@@ -264,8 +264,9 @@ async fn what_lies_below_a_purge_or_a_trim_that_is_told_behind_it_is_no_hole() {
     };
     for (of_last, changes, first, still) in [
         (Kind::Purged, vec![], Some(Seq(8)), 0),
-        (left(), vec![trimmed(8)], Some(Seq(8)), 0),
-        (left(), vec![trimmed(6)], Some(Seq(6)), 2),
+        // The snapshot is of event 3.
+        (left(), vec![trimmed(8)], None, 4),
+        (left(), vec![trimmed(4)], None, 4),
         (left(), vec![], None, 4),
     ] {
         let memory = Database::new(Partitions::new(10)).connect(shards());

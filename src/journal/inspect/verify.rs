@@ -198,6 +198,7 @@ pub async fn verify(journal: &dyn Inspect, room: &RoomId) -> Result<Report, Erro
         replayed: Some(State::default()),
         snapshot,
         let_go: let_go.unwrap_or(Seq(1)),
+        purged: Seq::ZERO,
         reached: Seq::ZERO,
     };
     check.report.snapshot = check.snapshot.as_ref().map(|snapshot| snapshot.head);
@@ -219,6 +220,8 @@ struct Check {
     /// The first place that is to be there, by the snapshot and by what came behind it: what is
     /// below was let go by the room's retention, or purged.
     let_go: Seq,
+    /// The last purge that was read.
+    purged: Seq,
     /// How far the room has gone at least.
     reached: Seq,
 }
@@ -284,6 +287,9 @@ impl Check {
         match (event, &mut self.replayed) {
             (Ok(event), replayed) => {
                 self.let_go = self.let_go.max(starts(&event));
+                if event.kind == Kind::Purged {
+                    self.purged = event.seq;
+                }
                 if let Some(state) = replayed {
                     state.evolve(&event);
                 }
@@ -299,7 +305,12 @@ impl Check {
     /// All was seen.
     fn end(mut self) -> Report {
         let reached = self.report.snapshot.unwrap_or_default().max(self.reached);
-        let (head, let_go) = (self.report.head, self.let_go);
+        // What retention lets go is in a snapshot before that: what is in none is missing, with the
+        // keys and ids that it had. A purge ends those.
+        let saved = self.snapshot.as_ref().map(|saved| saved.head.next());
+        let let_go = saved.map_or(self.let_go, |saved| self.let_go.min(saved));
+        let let_go = let_go.max(self.purged);
+        let head = self.report.head;
         let is_gone = self.snapshot.as_ref().is_some_and(State::is_gone);
         let is_left = head == Seq::ZERO && reached > head;
         self.report.is_removed = is_gone && is_left && self.report.is_sound();
