@@ -68,7 +68,10 @@ fn figures(size: usize) {
     let second = &mut others[0];
     if second.member.epoch(&room) != first.member.epoch(&room) {
         let (info, tree) = delivery.reentry();
-        let _ = second.member.give_up(&room).expect("it is in");
+        let _ = second
+            .member
+            .give_up(&room, "it is measured")
+            .expect("it is in");
         let step = second
             .member
             .rejoin(&room, (&info, &tree), Agreed::AnotherGroup, now());

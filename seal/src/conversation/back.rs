@@ -5,13 +5,16 @@ use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, Reading};
 use super::{Conversation, Effect, Show, vain};
 use crate::member::Frame;
 
+/// The service says that it has them no more.
+const GONE: &str = "events are gone that it has not read";
+
 impl Conversation {
     /// Events are gone that were not read: what this device knows of the group is of no use. Nor is
     /// what is left of them, so it does not wait for that: the last one may be gone, too.
     pub fn missed(&mut self, now: u64) -> Vec<Effect> {
         self.now = now;
         let mut effects = Vec::new();
-        self.lose_group(&mut effects);
+        self.lose_group(GONE, &mut effects);
         // The service was put back to before: what comes has places again that were heard.
         self.seq = self.seq.min(self.head);
         if let (Reading::Until(head), None) = (self.reading, self.since()) {
@@ -21,9 +24,9 @@ impl Conversation {
         self.go_on(effects)
     }
 
-    pub(super) fn lose_group(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn lose_group(&mut self, why: &'static str, effects: &mut Vec<Effect>) {
         // Without a group nothing is missed.
-        if let Ok(step) = self.member.give_up(&self.room) {
+        if let Ok(step) = self.member.give_up(&self.room, why) {
             self.take(step, None, effects);
         }
     }

@@ -17,6 +17,8 @@ const LOOKS_EVERY: u64 = 90;
 /// A change is known by what is of a later epoch, or by a refusal.
 const CHANGE: &str = "the service has a change of the group that it does not show to this device: \
                       what you say waits for it, for somebody may be removed by it";
+/// What the service has named has not come for so long.
+const HIDDEN: &str = "the service has not shown for 10 minutes what it says is there";
 /// The service has named the end of the room.
 const END: &str = "the service shows the room not as far as it says that it goes: what you say \
                    waits for the rest, for somebody may be removed there";
@@ -71,7 +73,7 @@ impl Conversation {
         };
         if waited >= GIVEN_UP_AFTER {
             (hidden.lacking, hidden.quiet, hidden.is_told) = (None, 0, false);
-            self.lose_group(effects);
+            self.lose_group(HIDDEN, effects);
             self.gaps.clear();
             // Not up to a place that was named, and may be none.
             (self.reading, self.again_behind) = (Reading::Live, None);

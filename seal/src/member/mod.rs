@@ -344,20 +344,18 @@ impl Member {
         self.finish(Some(room), Ok((Vec::new(), Vec::new())))
     }
 
-    /// Events that this device has not read are gone, after a year away: what it knows of the group
-    /// is of no use, and [`Member::rejoin`] brings it back.
+    /// Events that this device has not read do not come, for they are gone after a year away, or the
+    /// server hides them: what it knows of the group is of no use, and [`Member::rejoin`] brings it
+    /// back. `why`: what is shown of that.
     ///
     /// # Errors
     /// The device is not in.
-    pub fn give_up(&mut self, room: &Name) -> Result<Step, Error> {
+    pub fn give_up(&mut self, room: &Name, why: &'static str) -> Result<Step, Error> {
         let given_up = match self.rooms.get_mut(room) {
             Some(room) if room.is_in_a_group() => {
                 room.drop_group(Status::Lost);
                 room.read_up_to = None;
-                Ok((
-                    Vec::new(),
-                    vec![Shown::Lost("events are gone that it has not read")],
-                ))
+                Ok((Vec::new(), vec![Shown::Lost(why)]))
             }
             _ => Err(Error::NotIn),
         };

@@ -435,7 +435,7 @@ fn a_change_that_the_writer_refuses_does_not_block_its_device() {
             0 => clients[0].member.renew(&room(), now()),
             1 => clients[0].member.leave(&room()),
             _ => {
-                let step = clients[0].member.give_up(&room());
+                let step = clients[0].member.give_up(&room(), "it is tested");
                 clients[0].host(step).unwrap();
                 let (group_info, tree) = server.delivery().reentry();
                 clients[0]

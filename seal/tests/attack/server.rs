@@ -287,7 +287,7 @@ fn a_group_in_the_place_of_another_is_not_entered_unasked() {
         .found(&room(), JoinPolicy::Open, &[66; 16], now());
     mallory.host(step).unwrap();
     mallory.flush(&mut replaced);
-    let step = clients[0].member.give_up(&room());
+    let step = clients[0].member.give_up(&room(), "it is tested");
     clients[0].host(step).unwrap();
     assert_eq!(clients[0].rejoin(&replaced), Err(Error::AnotherGroup));
     // The state of the same group from before is no way in either, though that of later is.
@@ -315,7 +315,7 @@ fn a_group_in_the_place_of_another_is_not_entered_unasked() {
 fn a_device_that_came_back_from_a_backup_still_reads_before_it_writes() {
     let (mut server, mut clients) = room_of(&["harry", "charly"]);
     clients[0].crash();
-    let step = clients[0].member.give_up(&room());
+    let step = clients[0].member.give_up(&room(), "it is tested");
     clients[0].host(step).unwrap();
     clients[0].rejoin(&server).unwrap();
     clients[0].flush(&mut server);
