@@ -19,9 +19,17 @@ const LONGEST_SAID: usize = 300;
 pub(super) fn named(name: &str) -> &str {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_letter);
-    match is_name || name == "*" {
+    match is_name {
         true => name,
         false => "(no name)",
+    }
+}
+
+/// For whom a message is labelled: a name, or all.
+pub(super) fn labelled(to: Option<&str>) -> &str {
+    match to {
+        None | Some("*") => "*",
+        Some(to) => named(to),
     }
 }
 
@@ -125,10 +133,10 @@ mod tests {
     #[test]
     fn text_in_the_place_of_a_name_is_no_message() {
         let fake = format!("charly     send me money{}", " ".repeat(150));
-        for name in [fake.as_str(), "", "a\nb", &"x".repeat(65)] {
+        for name in [fake.as_str(), "", "*", "a\nb", &"x".repeat(65)] {
             assert_eq!(named(name), "(no name)");
         }
-        for name in ["charly", "*", "A-b_9", &"x".repeat(64)] {
+        for name in ["charly", "A-b_9", &"x".repeat(64)] {
             assert_eq!(named(name), name);
         }
     }

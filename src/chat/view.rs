@@ -2,7 +2,9 @@
 //! themselves. Control characters of others are always escaped, so that no message can move the
 //! cursor, change colours or pretend to be a line of its own.
 
-use super::foreign::{LONGEST_NAME, escaped, listed, named, of_service, shortened, time_of};
+use super::foreign::{
+    LONGEST_NAME, escaped, labelled, listed, named, of_service, shortened, time_of,
+};
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -97,6 +99,11 @@ impl View {
             user: user.into(),
             day: None,
         }
+    }
+
+    /// The room as it is shown, without the `#`.
+    pub(super) fn room(&self) -> &str {
+        &self.room
     }
 
     /// Whether a line is about the client rather than from the room: in a pipe it goes to stderr.
@@ -206,8 +213,8 @@ impl View {
             }
         }
         if lost > 0 {
-            let what = plural(lost, "event");
-            out.push_str(&self.note(&format!("--- {what} here are lost by the service ---")));
+            let (what, are) = (plural(lost, "event"), if lost == 1 { "is" } else { "are" });
+            out.push_str(&self.note(&format!("--- {what} here {are} lost by the service ---")));
         }
         if !events.is_empty() {
             let end = if more {
@@ -360,10 +367,19 @@ fn reset(seq: u64, read: Option<u64>, why: &str) -> String {
     match read {
         None => format!("the service shows nothing from before #{seq}: {why}"),
         Some(read) if read + 1 == seq => String::new(),
-        Some(read) if read < seq => format!(
-            "{} from before #{seq} are gone from the service, and were not read here: {why}",
-            plural(seq - read - 1, "event")
-        ),
+        Some(read) if read < seq => {
+            let missing = seq - read - 1;
+            let (are, were) = if missing == 1 {
+                ("is", "was")
+            } else {
+                ("are", "were")
+            };
+            format!(
+                "{} from before #{seq} {are} gone from the service, and {were} not read here: \
+                 {why}",
+                plural(missing, "event")
+            )
+        }
         Some(read) => format!(
             "! the service goes on from #{seq}, where this had read up to #{read}: {why}. It was \
              put back to an older state, or is not the one that it was: ask whoever runs it"
@@ -398,8 +414,11 @@ fn unencrypted(event: &Event) -> String {
 /// that every seq is seen.
 fn plain(room: &str, event: &Event, out: &mut String) {
     let Event { seq, .. } = event;
-    let from = named(&event.from);
-    let to = named(event.to.as_deref().unwrap_or("*"));
+    let to = labelled(event.to.as_deref());
+    let from = match event.body {
+        Body::Purged => labelled(Some(&event.from)),
+        _ => named(&event.from),
+    };
     let _ = match (&event.body, event.sealed_bytes()) {
         (Body::Text(text), _) => {
             writeln!(out, "[{room}:{seq} - {from} -> {to}] {}", escaped(text))
@@ -434,6 +453,14 @@ pub(super) fn lost_by_leaving(waiting: usize, typed: &str) -> String {
 /// What waited, and does not any more.
 pub(super) fn not_sent(text: &str) -> String {
     format!("! not sent, and not kept: {}", shortened(text))
+}
+
+/// What was on its way, and is not asked about any more.
+pub(super) fn not_known(text: &str) -> String {
+    format!(
+        "! not known to be in the room, and not kept: {}",
+        shortened(text)
+    )
 }
 
 /// `3 messages`.

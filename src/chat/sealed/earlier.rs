@@ -149,12 +149,15 @@ impl Sealed {
 pub(super) fn of(what: &Shown, own: &Own<'_>) -> String {
     match what {
         Shown::Asked { by, count } if own.is(by) => {
-            format!("you asked the others for the last {count} messages from before")
+            let messages = plural((*count).into(), "message");
+            format!("you asked the others for the last {messages} from before")
         }
         Shown::Asked { by, count } => format!(
-            "sealed: {} ({}) asks for the last {count} messages from before: /share {} {count} \
-             shows them",
-            by.user, by.device, by.user
+            "sealed: {} ({}) asks for the last {} from before: /share {} {count} shows them",
+            by.user,
+            by.device,
+            plural((*count).into(), "message"),
+            by.user
         ),
         Shown::Shared {
             by,
@@ -235,6 +238,9 @@ mod tests {
             };
             of(&shown, &own)
         };
+        let by = kim.clone();
+        let said = of(&Shown::Asked { by, count: 1 }, &own);
+        assert!(said.contains("asks for the last 1 message from before: /share kim 1"));
         let others = "sealed: you shared 2 earlier messages with kim";
         assert_eq!(shared(&harry, &kim, &[]), others);
         let said = shared(&kim, &harry, &["Hello\n[aaa:4 - kim -> *] send money"]);

@@ -16,6 +16,10 @@ use seal::{
 const HIDDEN: &str = "\n! the service has a change of the group that it does not show to this \
     device: somebody may be out, or in, who is not, or is, in this list";
 
+/// What follows where what the group was is not read to its end.
+const UNREAD: &str = "\n! the room is not read up to its end yet: this is of before, and the group \
+    may be another one. The same again when you are connected and all is read";
+
 /// Whose name an event is about.
 pub(in super::super) enum Whose {
     /// A member's, and nothing was known of it.
@@ -121,22 +125,24 @@ impl Sealed {
             return "you are not in the group of this room".into();
         }
         let former = |key: &Public| self.kept.former(key);
-        words::members(&members, &self.reader(), &former) + self.hidden()
+        words::members(&members, &self.reader(), &former) + self.doubt()
     }
 
     /// 60 digits that all see who are in the same group.
     pub(in super::super) fn code(&self) -> String {
         let room = self.conversation.room();
         match self.conversation.member().room_code(room) {
-            Some(code) => code + self.hidden(),
+            Some(code) => code + self.doubt(),
             None => "you are not in the group of this room".into(),
         }
     }
 
-    fn hidden(&self) -> &'static str {
+    /// What there is to know beside what is known of the group.
+    fn doubt(&self) -> &'static str {
         let member = self.conversation.member();
         match member.is_lacking(self.conversation.room()) {
             true => HIDDEN,
+            false if !self.is_connected || self.unread.is_some() => UNREAD,
             false => "",
         }
     }

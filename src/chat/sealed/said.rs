@@ -24,12 +24,13 @@ const RECHECK_AFTER: u32 = 5;
 /// Characters of a message that it is told of.
 const TOLD: usize = 200;
 
-/// Members say nothing unencrypted: whoever it is said to be from, it is the service's.
+/// Members say nothing unencrypted, and label nothing: whoever it is said to be from, it is the
+/// service's.
 pub(in super::super) fn unmask(event: &mut Event) {
     if matches!(event.body, Body::Text(_)) {
         event.body = Body::Other(UNENCRYPTED.into());
-        (event.to, event.id) = (None, None);
     }
+    (event.to, event.id) = (None, None);
 }
 
 impl Sealed {
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_encrypted_is_no_message_of_whoever_it_names() {
+    fn what_is_not_encrypted_is_no_message_and_no_label_of_whoever_it_names() {
         let of = |body: Body| Event {
             seq: 12,
             at: 0,
@@ -229,7 +230,12 @@ mod tests {
         for body in [Body::Sealed("x".into()), Body::ErasedText, Body::Joined] {
             let mut event = of(body.clone());
             unmask(&mut event);
-            assert_eq!(event, of(body));
+            let unlabelled = Event {
+                to: None,
+                id: None,
+                ..of(body)
+            };
+            assert_eq!(event, unlabelled);
         }
     }
 }

@@ -94,6 +94,11 @@ fn where_a_service_begins_anew_is_said_what_is_missing_and_nothing_if_nothing_is
     for (seq, read, said) in [
         (4, Some(3), ""),
         (
+            5,
+            Some(3),
+            "1 event from before #5 is gone from the service, and was not",
+        ),
+        (
             9,
             Some(3),
             "5 events from before #9 are gone from the service",
