@@ -336,3 +336,29 @@ fn nobody_is_asked_for_a_passphrase_where_nobody_is() {
     let _ = chat.kill();
     chat.wait().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_named_and_a_hint_names_what_can_be_done() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut terminal = opened(&url, 200);
+    terminal.types("lost words\r");
+    terminal.shows("waiting to be sent: lost words").await;
+    terminal.types("/back\r");
+    let mut shown = terminal.shows_up_to("! /back: you came here from no").await;
+    terminal.types("/leave\r");
+    shown += &terminal.shows_up_to("! this is no sealed room").await;
+    terminal.types("/dm charly\r");
+    shown += &terminal.shows_up_to("! this is no sealed room").await;
+    terminal.types("/share\r");
+    shown += &terminal.shows_up_to("! /share NAME [N]").await;
+    assert!(!shown.contains("once more"), "{shown}");
+    terminal.types("/quit\r");
+    terminal.shows("by /quit once more").await;
+    terminal.types("/quit\r");
+    terminal
+        .shows("! not known to be in the room, and not kept: lost words")
+        .await;
+    assert_eq!(terminal.ends().await, Some(0));
+}

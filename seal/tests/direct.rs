@@ -2,8 +2,9 @@
 
 mod world;
 
+use seal::content::Earlier;
 use seal::conversation::{Conversation, Effect, Outgoing, Waits};
-use seal::member::{Error, Frame, Member};
+use seal::member::{Content, Error, Frame, Member, Shown};
 use seal::rules::JoinPolicy;
 use seal::{Refusal, direct};
 use world::{Client, Server, name, now, people_of};
@@ -112,11 +113,35 @@ fn what_is_said_in_a_room_of_two_waits_until_the_other_one_can_read_it() {
         room.conversation.unsent().collect::<Vec<_>>(),
         [b"first words"]
     );
+    let others = room.conversation.undecided_others();
+    assert!(
+        matches!(others[..], [Shown::Asked { count: 5, .. }]),
+        "{others:?}"
+    );
 
     let packages = [server.claim(&name("charly"), &name("phone"))];
     let added = room.conversation.add(&charly.person(), &packages, now());
     assert_eq!(room.perform(added.unwrap()), 2);
     assert_eq!(room.conversation.waits_for(), None);
+    assert_eq!(room.conversation.undecided_others(), []);
+
+    // Two messages, whose answers do not come.
+    let charlys = charly.identity.public();
+    let long = (1..=2).map(|seq| Earlier {
+        seq,
+        at: 0,
+        from: name("harry"),
+        content: Content(vec![b'x'; 9000]),
+    });
+    let long: Vec<_> = long.collect();
+    let shared = room.conversation.share(&charlys, &long, now()).unwrap();
+    let is_message = |effect: &&Effect| matches!(effect, Effect::Send(..));
+    assert_eq!(shared.iter().filter(is_message).count(), 2);
+    let others = room.conversation.undecided_others();
+    assert!(
+        matches!(others[..], [Shown::Shared { with, count: 2, .. }] if with == charlys),
+        "{others:?}"
+    );
 }
 
 fn found(client: &mut Client, room: &seal::Name, policy: JoinPolicy) -> Frame {

@@ -8,7 +8,7 @@ use super::{
     stay::Next,
     view::Line,
 };
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures::FutureExt;
 use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
@@ -24,13 +24,13 @@ impl Chat {
             self.is_misled |= is_to_go;
             return self.note(match self.is_shut_out {
                 true => SEALED,
-                false => "this is no sealed room: begin with --seal for one",
+                false => "! this is no sealed room: begin with --seal for one",
             });
         };
         let tasks = match command {
             Command::Direct(user) if sealed.is_alone_with(&user) => {
                 vec![Task::Note(format!(
-                    "/dm {user}: you are alone with {user} here"
+                    "! /dm {user}: you are alone with {user} here"
                 ))]
             }
             Command::Direct(user) => match sealed.direct(&user) {
@@ -106,6 +106,16 @@ impl Chat {
 
     /// What follows from a notice of the client.
     pub(super) fn of_notice(&mut self, notice: &Notice) -> Result<Vec<Task>> {
+        if let (Some(sealed), Notice::Connected { welcome, .. }) = (&self.sealed, notice)
+            && welcome.policy != Policy::Sealed.as_str()
+        {
+            // What is said would stay encrypted, but somebody wants it otherwise.
+            return Err(self.taken(format!(
+                "the service says that {} is not sealed: nothing was said there. Whoever runs it \
+                 may want to read what you say, or it is too old for sealed rooms: ask them",
+                sealed.room()
+            )));
+        }
         let Some(sealed) = &mut self.sealed else {
             return Ok(match notice {
                 Notice::Connected { welcome, .. } if welcome.policy == Policy::Sealed.as_str() => {
@@ -116,14 +126,6 @@ impl Chat {
             });
         };
         match notice {
-            // What is said would stay encrypted, but somebody wants it otherwise.
-            Notice::Connected { welcome, .. } if welcome.policy != Policy::Sealed.as_str() => {
-                bail!(
-                    "the service says that {} is not sealed: nothing was said there. Whoever runs \
-                     it may want to read what you say, or it is too old for sealed rooms: ask them",
-                    sealed.room()
-                )
-            }
             Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),
             Notice::Event(event) => sealed.event(event),
             // Nothing is missing.
@@ -160,6 +162,10 @@ impl Chat {
 
     /// The answer to a question of the group.
     pub(super) async fn found(&mut self, found: Found) -> Result<()> {
+        // The user is on the way, and may be to just there, where it is looked again.
+        if self.next_stay.is_some() && matches!(found, Found::Invitations(_) | Found::News(_)) {
+            return Ok(());
+        }
         let taken = |sealed: &mut Sealed| sealed.found(found);
         let tasks = self.sealed.as_mut().map_or(Ok(Vec::new()), taken)?;
         self.carry_out(tasks).await

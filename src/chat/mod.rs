@@ -131,6 +131,7 @@ async fn stay(
             let (room, tls) = ((&*options.room, &*options.user), trust.clone());
             let mut sealed = Sealed::open((&file, own), room, door, &options.url[0], tls)?;
             with.into_iter().for_each(|other| sealed.meets(other));
+            sealed.resumes(carried.claims_of(&options.room));
             sealed.shares_history(options.share_history);
             Some(sealed)
         }
@@ -196,7 +197,7 @@ async fn stay(
         of_members: OF_MEMBERS,
         of_names: OF_NAMES,
         removals: REMOVALS,
-        undecided: 0,
+        undecided: Vec::new(),
         leaving: None,
         quit: false,
         back_to: arrival.back_to,
@@ -210,6 +211,7 @@ async fn stay(
         refused: 0,
         troubles: Vec::new(),
         connecting: None,
+        is_new: true,
         attempts: ATTEMPTS * options.url.len(),
         attempts_left: Some(ATTEMPTS * options.url.len()),
         servers: options.url,
@@ -283,8 +285,8 @@ struct Chat {
     of_members: Repeats,
     of_names: Repeats,
     removals: Repeats,
-    /// Messages of them.
-    undecided: usize,
+    /// The texts of messages of them, but of a sealed room's.
+    undecided: Vec<String>,
     /// Since when we only wait for what is undecided.
     leaving: Option<Instant>,
     quit: bool,
@@ -314,38 +316,14 @@ struct Chat {
     /// Where the key is from.
     of_key: String,
     keys_before: Arc<key::Before>,
+    /// It was never connected here.
+    is_new: bool,
     attempts: usize,
     /// Failed attempts until a script gives up; `None`: it has been in.
     attempts_left: Option<usize>,
 }
 
 impl Chat {
-    async fn run(mut self, carried: &mut Carried) -> Result<Option<stay::Next>> {
-        let outcome = self.converse().await;
-        let ended = self.end(outcome);
-        carried.typed = self.typed;
-        carried.console = Some(self.console);
-        self.client.close().await;
-        ended
-    }
-
-    /// Tells what was not told, and what is lost by the end; writes what is to be kept.
-    fn end(&mut self, outcome: Result<()>) -> Result<Option<stay::Next>> {
-        let of_group = self.sealed.as_mut().map(Sealed::untold);
-        let of_group: Vec<_> = of_group.into_iter().flatten().collect();
-        let rest = self.counted().map(Repeats::rest);
-        for rest in of_group.into_iter().chain(rest).flatten() {
-            self.note(&rest)?;
-        }
-        self.tell_lost(outcome.is_ok())?;
-        let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);
-        outcome.and(written)?;
-        if self.refused > 0 && !self.console.is_terminal() {
-            bail!("{} not accepted", view::plural(self.refused, "message"));
-        }
-        Ok(self.next_stay.take())
-    }
-
     async fn converse(&mut self) -> Result<()> {
         while !self.is_over() {
             match self.next().await? {
@@ -403,7 +381,7 @@ impl Chat {
 
     /// Messages that are not known to be in the room, or refused.
     fn undecided(&self) -> usize {
-        self.undecided + self.sealed.as_ref().map_or(0, Sealed::undecided)
+        self.undecided.len() + self.sealed.as_ref().map_or(0, Sealed::undecided)
     }
 
     async fn take_input(&mut self, input: Input) -> Result<()> {
@@ -443,7 +421,7 @@ impl Chat {
         match command {
             Command::Say { text, to } => return self.say(text, to).await,
             Command::Who | Command::History(_) if self.client.status().link != Link::Open => {
-                self.note("not connected, so this cannot be asked: again when you are")?;
+                self.note("! not connected, so this cannot be asked: again when you are")?;
             }
             Command::Who => {
                 let handle = self.client.handle();
@@ -475,13 +453,13 @@ impl Chat {
             Command::Back if self.back_to.is_some() => return self.go(stay::Next::Back),
             Command::Back => {
                 self.is_misled = true;
-                self.note("/back: you came here from no other room. /quit ends")?;
+                self.note("! /back: you came here from no other room. /quit ends")?;
             }
             Command::Quit => return self.leave(),
             Command::Help => self.note(&command::help(self.sealed.is_some()))?,
             Command::Unclear(why) => {
                 self.is_misled |= why.starts_with("/dm");
-                self.note(&why)?;
+                self.note(&format!("! {why}"))?;
             }
             Command::Nothing => {}
         }
@@ -495,7 +473,7 @@ impl Chat {
         if let Some(sealed) = &mut self.sealed {
             if to.is_some() {
                 return self
-                    .note("a sealed room takes no label: it would be readable for the server");
+                    .note("! a sealed room takes no label: it would be readable for the server");
             }
             let tasks = sealed.say(&text)?;
             return self.carry_out(tasks).await;
@@ -513,6 +491,7 @@ impl Chat {
         }
         // There is a place in the window: no line is read without one.
         let sending = self.client.submit(message).await;
+        let said = text.clone();
         let outcome = async move {
             let outcome = match sending {
                 Ok(sending) => sending.await,
@@ -520,7 +499,7 @@ impl Chat {
             };
             Answer::Said { text, outcome }
         };
-        self.undecided += 1;
+        self.undecided.push(said);
         self.answers.push(Box::pin(outcome));
         Ok(())
     }
@@ -528,7 +507,7 @@ impl Chat {
     async fn take_notice(&mut self, notice: Option<Notice>) -> Result<()> {
         match notice {
             None => bail!(End::Closed),
-            Some(Notice::Ended(end)) => bail!(self.ended(&end)),
+            Some(Notice::Ended(end)) => return Err(self.ended(&end)),
             Some(Notice::Received { raw, .. }) => return self.console.print(&format!("{raw}\n")),
             Some(Notice::Disconnected { why, wait }) => {
                 if let Some(sealed) = &mut self.sealed {
@@ -549,6 +528,7 @@ impl Chat {
                     is_again = std::mem::take(&mut self.reads_again);
                 }
                 let tasks = self.of_notice(&notice)?;
+                self.is_new &= !matches!(notice, Notice::Connected { .. });
                 if let Some(line) = self.room.take(notice)
                     && !is_again
                     && !(self.sealed.is_some() && line.is_encrypted())
@@ -564,11 +544,12 @@ impl Chat {
     async fn take_answer(&mut self, answer: Answer) -> Result<()> {
         match answer {
             Answer::Said { text, outcome } => {
-                self.undecided -= 1;
+                let at = self.undecided.iter().position(|one| *one == text);
+                at.map(|at| self.undecided.remove(at));
                 match outcome {
                     Ok(receipt) => self.room.journaled(receipt.seq),
                     // Why it ended is told by the last notice.
-                    Err(SendError::Ended) => {}
+                    Err(SendError::Ended) => self.undecided.push(text),
                     Err(error) => self.show(&Line::Rejected {
                         text,
                         why: match error {

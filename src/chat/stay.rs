@@ -3,15 +3,23 @@
 
 use super::command::Command;
 use super::console::Console;
-use super::sealed::{Door, Sealed, direct::Direct};
+use super::repeats::Repeats;
+use super::sealed::{Claim, Door, Sealed, direct::Direct};
 use super::{Chat, Options, WINDOW, key, stay, view};
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use safe_chat_client::Link;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use thiserror::Error;
 use tokio::time::Instant;
 
 /// Rooms to go back to, at most.
 const MOST: usize = 16;
+
+/// Why nobody comes into a room, which may be somebody else's: whoever knows two keys can make the
+/// room of these two first.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Taken(String);
 
 /// Where somebody goes from a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +50,16 @@ pub(super) struct Carried {
     pub(super) console: Option<Console>,
     /// Lines that were typed on the way, for where it leads to.
     pub(super) typed: VecDeque<String>,
+    /// Who is to be let in and waits, by the room where they do, with how that is shown.
+    waiting: BTreeMap<String, (String, Vec<Claim>)>,
+}
+
+impl Carried {
+    /// Who is to be let into a room, where the user is again.
+    pub(super) fn claims_of(&mut self, room: &str) -> Vec<Claim> {
+        let waiting = self.waiting.remove(room);
+        waiting.map_or_else(Vec::new, |(_, claims)| claims)
+    }
 }
 
 /// All stays, from the room of the command line on.
@@ -123,15 +141,73 @@ impl Chat {
         self.note(&view::not_sent(&line))
     }
 
-    /// Names what waits and will not be sent by this stay. `is_over`: it was not ended by an error.
-    pub(super) fn tell_lost(&mut self, is_over: bool) -> Result<()> {
+    /// Stays until the user goes, or it ends; where they go.
+    pub(super) async fn run(mut self, carried: &mut Carried) -> Result<Option<Next>> {
+        let outcome = self.converse().await;
+        let ended = self.end(outcome, carried);
+        carried.typed = self.typed;
+        carried.console = Some(self.console);
+        self.client.close().await;
+        ended
+    }
+
+    /// Tells what was not told, and what is lost by the end; writes what is to be kept.
+    fn end(&mut self, outcome: Result<()>, carried: &mut Carried) -> Result<Option<Next>> {
+        let of_group = self.sealed.as_mut().map(Sealed::untold);
+        let of_group: Vec<_> = of_group.into_iter().flatten().collect();
+        let rest = self.counted().map(Repeats::rest);
+        for rest in of_group.into_iter().chain(rest).flatten() {
+            self.note(&rest)?;
+        }
+        let mut lost = self.lost(outcome.is_ok());
+        lost.extend(self.unadded(outcome.is_ok(), carried));
+        lost.iter().try_for_each(|line| self.note(line))?;
+        let written = self.sealed.as_mut().map_or(Ok(()), Sealed::write);
+        outcome.and(written)?;
+        if self.refused > 0 && !self.console.is_terminal() {
+            bail!("{} not accepted", view::plural(self.refused, "message"));
+        }
+        Ok(self.next_stay.take())
+    }
+
+    /// What waits and will not be sent by this stay. `is_over`: it was not ended by an error.
+    fn lost(&mut self, is_over: bool) -> Vec<String> {
         let unsent = self.sealed.as_ref().map(Sealed::unsent).unwrap_or_default();
         let mut lost: Vec<_> = unsent.iter().map(|text| view::not_sent(text)).collect();
+        let undecided = std::mem::take(&mut self.undecided);
+        lost.extend(undecided.iter().map(|text| view::not_known(text)));
+        let abandoned = self.sealed.as_mut().map(Sealed::abandoned);
+        lost.extend(abandoned.into_iter().flatten());
         if !is_over || self.next_stay.is_none() {
             let typed = std::mem::take(&mut self.typed);
             lost.extend(typed.iter().map(|line| view::not_sent(line)));
         }
-        lost.iter().try_for_each(|line| self.note(line))
+        lost
+    }
+
+    /// What becomes of those who are to be let in and wait: who goes elsewhere may be back.
+    fn unadded(&mut self, is_over: bool, carried: &mut Carried) -> Vec<String> {
+        let (room, shown) = (self.sealed.as_ref().map(Sealed::room), self.view.room());
+        let (room, shown) = (room.unwrap_or_default().to_owned(), shown.to_owned());
+        let claims = self.sealed.as_mut().map(Sealed::take_claims);
+        let claims = claims.filter(|claims| !claims.is_empty());
+        let is_elsewhere = is_over && self.next_stay.is_some();
+        let mut told = Vec::new();
+        if let (true, Some(claims)) = (is_elsewhere, &claims) {
+            told.extend(claims.iter().map(|claim| waits_for_return(claim, &shown)));
+        }
+        carried
+            .waiting
+            .extend(claims.map(|claims| (room, (shown, claims))));
+        // From a room that nobody can stay in the way leads back, if there is one.
+        let is_end = self.next_stay.is_none() && (is_over || self.back_to.is_none());
+        while is_end || carried.waiting.len() > MOST {
+            let Some((_, (shown, claims))) = carried.waiting.pop_first() else {
+                break;
+            };
+            told.extend(claims.iter().map(|claim| is_not_added(claim, &shown)));
+        }
+        told
     }
 
     /// Whether a person who goes loses what waits and cannot be sent from here now; asked at most
@@ -154,11 +230,14 @@ impl Chat {
             self.note(&note)?;
             return Ok(true);
         }
-        let typed = match command {
-            Command::Quit => "/quit",
-            Command::Leave => "/leave",
-            Command::Direct(_) => "/dm",
-            Command::Back => "/back",
+        // Those that lead away from here, and not where they only say why they do not.
+        let typed = match (command, &self.sealed) {
+            (Command::Quit, _) => "/quit".to_owned(),
+            (Command::Leave, Some(sealed)) if sealed.may_leave() => "/leave".to_owned(),
+            (Command::Direct(user), Some(sealed)) if sealed.direct(user).is_ok() => {
+                format!("/dm {user}")
+            }
+            (Command::Back, _) if self.back_to.is_some() => "/back".to_owned(),
             _ => return Ok(false),
         };
         let waiting = self.undecided();
@@ -167,8 +246,18 @@ impl Chat {
         }
         self.unsure = Some(command.clone());
         self.is_misled |= matches!(command, Command::Direct(_) | Command::Back);
-        self.note(&view::lost_by_leaving(waiting, typed))?;
+        self.note(&view::lost_by_leaving(waiting, &typed))?;
         Ok(true)
+    }
+
+    /// Why it is over, by something that a room which is somebody else's has about it.
+    pub(super) fn taken(&self, why: String) -> anyhow::Error {
+        let sealed = self.sealed.as_ref();
+        let was_there = !self.is_new || sealed.is_some_and(|sealed| sealed.was_read().is_some());
+        match was_there {
+            true => anyhow!(why),
+            false => Taken(why).into(),
+        }
     }
 
     /// Ends when all is sent that can be.
@@ -195,11 +284,45 @@ impl Chat {
     }
 }
 
-/// Why it is back in the room from which it went to write to somebody alone. Whoever knows two keys
-/// can make the room of these two first.
-fn refused(user: &str, why: &anyhow::Error) -> String {
+fn waits_for_return(claim: &Claim, room: &str) -> String {
     format!(
-        "! you cannot write to {user} alone there ({why}): somebody else may have made that room \
-         first. Use another sealed room, with the two of you in it"
+        "{}: waits while you are elsewhere, and goes on when you are back in #{room}",
+        claim.command()
     )
+}
+
+fn is_not_added(claim: &Claim, room: &str) -> String {
+    format!(
+        "! not done in #{room}, and not kept: type it again when you are there: {}",
+        claim.typed()
+    )
+}
+
+/// Why it is back in the room from which it went to write to somebody alone.
+fn refused(user: &str, why: &anyhow::Error) -> String {
+    match why.is::<Taken>() {
+        true => format!(
+            "! you cannot write to {user} alone there ({why}): somebody else may have made that \
+             room first. Use another sealed room, with the two of you in it"
+        ),
+        false => format!(
+            "! you cannot write to {user} alone now ({why}). /dm {user} tries it again, once that \
+             is mended"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_room_is_somebody_elses_is_said_only_where_it_can_be() {
+        let said = |why: anyhow::Error| refused("charly", &why);
+        let taken = said(Taken("key_mismatch".into()).into());
+        assert!(taken.contains("(key_mismatch): somebody else may have made"));
+        let away = said(anyhow!("HTTP 302: no safe-chat answered there"));
+        assert!(!away.contains("somebody else"), "{away}");
+        assert!(away.contains("there). /dm charly tries it again"), "{away}");
+    }
 }

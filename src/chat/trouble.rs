@@ -1,7 +1,7 @@
 //! What a person is told when there is no connection, and when it is given up.
 
 use super::{Chat, foreign};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use safe_chat_client::{End, Gateway, Link, Lost};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,6 +11,9 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// After so long without an answer a pipe is told what it waits for, at the next tick.
 const SILENCE: Duration = Duration::from_millis(1_500);
+
+/// The protocol's word for a name that has another key.
+const MISMATCH: &str = "key_mismatch";
 
 impl Chat {
     /// What was said can wait for a server that comes back, but not for one that was never there.
@@ -47,14 +50,22 @@ impl Chat {
     }
 
     /// Why the session is over, and what a person can do about it here.
-    pub(super) fn ended(&self, end: &End) -> String {
+    pub(super) fn ended(&self, end: &End) -> anyhow::Error {
+        let said = self.why_ended(end);
+        match end {
+            End::Final(Lost::Refused(refusal)) if refusal.reason == MISMATCH => self.taken(said),
+            _ => anyhow!(said),
+        }
+    }
+
+    fn why_ended(&self, end: &End) -> String {
         let said = foreign::of_service(&end.to_string());
         let End::Final(Lost::Refused(refusal)) = end else {
             return said;
         };
         let said = match &*refusal.reason {
             // The service tells programs what to do.
-            "key_mismatch" => format!(
+            MISMATCH => format!(
                 "key_mismatch: the name {} has another key in this room",
                 self.user
             ),

@@ -3,11 +3,14 @@
 use crate::{
     cluster::Cluster,
     liar::{Liar, Said},
+    lies,
     node::Node,
     terminal::Terminal,
 };
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use safe_chat_client::KeyPair;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::{fs, path::Path};
 
 pub(crate) fn open(node: &Node, user: &str, keys: &Path) -> Terminal {
     open_at(&node.url(), user, keys)
@@ -19,6 +22,15 @@ fn open_at(url: &str, user: &str, keys: &Path) -> Terminal {
     let of = ["--seal=open", "--room", "aaa", "--user", user, "--no-color"];
     let arguments = [&[url, "--key-file", key][..], &of].concat();
     Terminal::open(&arguments, 200)
+}
+
+/// The public half of the pair in a key file.
+fn public_in(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a key");
+    let secret = text.trim().strip_prefix("ed25519:").expect("a pair");
+    let seed = BASE64_URL_SAFE_NO_PAD.decode(secret).expect("base64url");
+    let pair = KeyPair::from_seed(&seed.try_into().expect("32 bytes"));
+    pair.public().to_string()
 }
 
 /// Harry and charly, who are both in the sealed room aaa: harry's node may lie.
@@ -159,4 +171,122 @@ pub(crate) async fn the_first_words_wait_until_the_other_one_can_read_them(clust
     assert!(before.contains("you let in charly"), "{before}");
     charly.types("/dm harry\r");
     charly.shows("first words").await;
+}
+
+pub(crate) async fn who_waits_to_be_let_in_is_when_the_user_is_back(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let (mut harry, _charly) = two(&liar.url(), &node.url(), keys.path()).await;
+    let of_kim = keys.path().join("kim");
+    let mut kim = lies::open(&node.url(), "bbb", "kim", &of_kim, &["--seal=invited"]);
+    kim.shows("you made the group").await;
+    let of_kim = public_in(&of_kim);
+    lies::packages_of(&node.url(), &of_kim, "kim").await;
+    liar.tells(|said, answer| {
+        if matches!(said, Said::Answer(path) if path.ends_with("/claim")) {
+            *answer = json!(null);
+        }
+    });
+    harry.types(&format!("/add kim {of_kim}\r"));
+    harry.shows("They are let in as soon as it is there").await;
+    harry.types("/dm charly\r");
+    harry
+        .shows("/add kim: waits while you are elsewhere, and goes on when you are back in #aaa")
+        .await;
+    harry.shows("joined #charly alone").await;
+    liar.tells(|_, _| {});
+    harry.types("/back\r");
+    harry.shows("joined #aaa").await;
+    harry.shows("you let in kim").await;
+
+    // What cannot be taken up again is named where it ends.
+    let (nobodys, _) = KeyPair::generate();
+    let add = format!("/add nobody {}", nobodys.public());
+    harry.types(&format!("{add}\r"));
+    harry
+        .shows("has not published what adds a device yet")
+        .await;
+    harry.types("/dm charly\r");
+    harry.shows("joined #charly alone").await;
+    harry.types("/quit\r");
+    harry
+        .shows(&format!(
+            "! not done in #aaa, and not kept: type it again when you are there: {add}"
+        ))
+        .await;
+    assert_eq!(harry.ends().await, Some(0));
+}
+
+pub(crate) async fn what_waits_when_a_room_refuses_is_named_with_what_to_do(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let mut harry = open_at(&liar.url(), "harry", keys.path());
+    harry.shows("you made the group").await;
+    harry.types("from before\r");
+    harry.shows("from before ✓").await;
+    let mut charly = open_at(&node.url(), "charly", keys.path());
+    charly.shows("you came in, to harry").await;
+    harry.shows("charly came in").await;
+    liar.refuses(|_| Some((503, json!({ "error": { "reason": "unavailable" } }))));
+    harry.shows("reconnecting in").await;
+    harry.types("/code\r");
+    harry
+        .shows("the room is not read up to its end yet: this is of before")
+        .await;
+    harry.types("/share charly 5\r/ask 3\r/remove charly\rlost words\r");
+    harry
+        .shows("kept only as long as this runs: lost words")
+        .await;
+    liar.refuses(|_| Some((403, json!({ "error": { "reason": "key_mismatch" } }))));
+    harry.shows("! not sent, and not kept: lost words").await;
+    harry
+        .shows("! /share charly 1: what was to be shared is not known to be in the room")
+        .await;
+    harry
+        .shows("! /ask 3: the question is not known to be in the room, and is not kept")
+        .await;
+    harry
+        .shows("! /remove charly: not known to be in the room, and kept")
+        .await;
+    assert_eq!(harry.ends().await, Some(1));
+    // What was said of it is so.
+    liar.refuses(|_| None);
+    let mut harry = open_at(&liar.url(), "harry", keys.path());
+    harry.shows("you removed charly").await;
+}
+
+pub(crate) async fn why_two_cannot_meet_is_what_is_known_of_it(cluster: Cluster) {
+    let node = cluster.node("only").await;
+    let liar = Liar::before(&node.url()).await;
+    let keys = tempfile::tempdir().expect("a folder");
+    let (mut harry, _charly) = two(&liar.url(), &node.url(), keys.path()).await;
+    let of_two = |status: u16, reason: &'static str| {
+        move |path: &str| {
+            let error = json!({ "error": { "reason": reason } });
+            path.contains("/dm-").then_some((status, error))
+        }
+    };
+    let first = "somebody else may have made that room first";
+    for (status, reason, said, is_first) in [
+        (302, "", "alone now (HTTP 302: no safe-chat answered", false),
+        (404, "", "alone now (HTTP 404: no safe-chat answered", false),
+        (403, "key_mismatch", "alone there (key_mismatch", true),
+    ] {
+        liar.refuses(of_two(status, reason));
+        harry.types("/dm charly\r");
+        harry.shows(said).await;
+        let said = harry.shows_up_to("joined #aaa").await;
+        assert_eq!(said.contains(first), is_first, "{said}");
+    }
+    liar.refuses(|_| None);
+    harry.types("/dm charly\r");
+    harry.shows("joined #charly alone").await;
+    harry.shows("you let in charly").await;
+    // Whoever has been there knows that they made it.
+    liar.refuses(of_two(403, "key_mismatch"));
+    harry.shows("alone now (key_mismatch").await;
+    let said = harry.shows_up_to("joined #aaa").await;
+    assert!(!said.contains(first), "{said}");
 }

@@ -24,6 +24,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
 };
 use tokio_tungstenite::{
@@ -43,6 +44,7 @@ pub(crate) enum Said<'a> {
 }
 
 type Lie = Box<dyn Fn(Said<'_>, &mut Value) + Send + Sync>;
+type Refusal = Box<dyn Fn(&str) -> Option<(u16, Value)> + Send + Sync>;
 type Inside = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// See the module.
@@ -58,6 +60,9 @@ struct Way {
     /// Host and port.
     node: String,
     lie: Mutex<Lie>,
+    /// With what a session of this path is refused.
+    refusal: Mutex<Refusal>,
+    cut: Notify,
     /// What clients have sent in their sessions.
     sent: Mutex<Vec<String>>,
 }
@@ -70,6 +75,8 @@ impl Liar {
         let node = Arc::new(Way {
             node: node.trim_start_matches("http://").into(),
             lie: Mutex::new(Box::new(|_, _| {})),
+            refusal: Mutex::new(Box::new(|_| None)),
+            cut: Notify::new(),
             sent: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
@@ -88,6 +95,16 @@ impl Liar {
     /// From now on it makes this of what the node says.
     pub(crate) fn tells(&self, lie: impl Fn(Said<'_>, &mut Value) + Send + Sync + 'static) {
         *self.node.lie.lock().expect("no panic") = Box::new(lie);
+    }
+
+    /// From now on it refuses sessions of these paths so, with a status and a body; those that there
+    /// are end.
+    pub(crate) fn refuses(
+        &self,
+        refusal: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync + 'static,
+    ) {
+        *self.node.refusal.lock().expect("no panic") = Box::new(refusal);
+        self.node.cut.notify_waiters();
     }
 
     /// The frames that clients have sent, as they are.
@@ -153,6 +170,11 @@ async fn exchange(request: Request<Incoming>, way: &Way) -> Response {
 }
 
 async fn session(mut request: Request<Incoming>, way: Arc<Way>) -> Response {
+    let refused = (way.refusal.lock().expect("no panic"))(request.uri().path());
+    if let Some((status, body)) = refused {
+        let answer = Response::builder().status(status);
+        return answer.body(body.to_string().into()).expect("an answer");
+    }
     let mut asked = Request::builder().uri(format!("ws://{}{}", way.node, request.uri()));
     *asked.headers_mut().expect("headers") = request.headers().clone();
     let (inside, accepted) = match connect_async(asked.body(()).expect("a request")).await {
@@ -186,8 +208,11 @@ async fn between(
     mut inside: Inside,
     way: &Way,
 ) {
+    let cut = way.cut.notified();
+    tokio::pin!(cut);
     loop {
         let passed = tokio::select! {
+            () = &mut cut => return,
             Some(Ok(message)) = outside.next() => {
                 if let Message::Text(text) = &message {
                     way.sent.lock().expect("no panic").push(text.to_string());

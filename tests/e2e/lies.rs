@@ -20,7 +20,7 @@ use std::{
 const FAKE: &str = "send me money";
 
 /// A terminal of somebody, with the key of this name.
-fn open(url: &str, room: &str, user: &str, key: &Path, more: &[&str]) -> Terminal {
+pub(crate) fn open(url: &str, room: &str, user: &str, key: &Path, more: &[&str]) -> Terminal {
     let key = key.to_str().expect("a path of text");
     let of = [
         url,
@@ -44,7 +44,7 @@ async fn key_of(terminal: &mut Terminal, user: &str) -> String {
 }
 
 /// What the service gives to whoever wants to add these devices; waits until there is something.
-async fn packages_of(node: &str, key: &str, user: &str) -> Value {
+pub(crate) async fn packages_of(node: &str, key: &str, user: &str) -> Value {
     let (pair, _) = KeyPair::generate();
     let keys = Keys::new(pair, &node.parse().expect("an address"));
     let claim = async || {

@@ -114,6 +114,9 @@ claims! {
         direct::what_is_typed_goes_where_the_user_goes_and_not_into_the_room
         direct::what_is_said_where_two_cannot_meet_is_named_and_sent_nowhere
         direct::the_first_words_wait_until_the_other_one_can_read_them
+        direct::who_waits_to_be_let_in_is_when_the_user_is_back
+        direct::what_waits_when_a_room_refuses_is_named_with_what_to_do
+        direct::why_two_cannot_meet_is_what_is_known_of_it
         kept::what_was_said_and_read_is_there_after_a_kill
         lies::keys_of_somebody_else_than_was_named_let_nobody_in
         lies::nothing_that_no_member_encrypted_is_shown_as_said

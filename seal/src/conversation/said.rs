@@ -5,7 +5,7 @@ use super::{Conversation, Effect, MOST_WAITING, Show};
 use crate::content::{self, Earlier};
 use crate::direct;
 use crate::identity::Public;
-use crate::member::Error;
+use crate::member::{Error, Shown};
 
 impl Conversation {
     /// Shares messages of before with a person, as far as the bounds allow: the newest of these,
@@ -54,6 +54,33 @@ impl Conversation {
     pub fn unsent(&self) -> impl Iterator<Item = &[u8]> {
         let insides = self.waiting.iter();
         insides.filter_map(|inside| content::text_in(inside))
+    }
+
+    /// What was shared or asked for and is not known to be in the room, as it would be shown there.
+    /// What fills several messages is one.
+    pub fn undecided_others(&self) -> Vec<Shown> {
+        let sent = self.unplaced.values();
+        let unanswered = sent
+            .filter(|one| one.placed.is_none())
+            .map(|one| &one.inside);
+        let mut others: Vec<Shown> = Vec::new();
+        for inside in unanswered.chain(&self.waiting) {
+            let Some(Err(next)) = self.member.own_inside(&self.room, inside) else {
+                continue;
+            };
+            match (others.last_mut(), &next) {
+                (
+                    Some(Shown::Shared { with, count, .. }),
+                    Shown::Shared {
+                        with: same,
+                        count: more,
+                        ..
+                    },
+                ) if with == same => *count += more,
+                _ => others.push(next),
+            }
+        }
+        others
     }
 
     pub(super) fn say_inside(&mut self, insides: Vec<Vec<u8>>) -> Result<Vec<Effect>, Error> {

@@ -154,7 +154,7 @@ impl Sealed {
         if self.is_in()
             && let Some(mut with) = self.with.take_if(|with| !with.is_asked)
         {
-            if !self.is_shared(&with) {
+            if !self.is_shared(&with) && !self.is_awaited(&with.key) {
                 tasks.push(self.add_person(&with.user, with.key));
             }
             with.is_asked = true;

@@ -33,26 +33,16 @@ const COMES_BACK: &str = "! this group is open: who is removed comes in again by
 const LEAVING: &str =
     "leaving: it ends when the room knows (at the next start, if it does not now)";
 
-impl Claim {
-    /// What the user has typed, or would to have it done.
-    fn command(&self) -> String {
-        match &self.allow {
-            Some(device) => format!("/allow {device}"),
-            None => format!("/add {}", self.user),
-        }
-    }
-}
-
 impl Sealed {
     /// Somebody is to be let in: all devices of who has this key, under this name.
-    pub(in super::super) fn add(&self, user: &str, key: &str) -> Task {
+    pub(in super::super) fn add(&mut self, user: &str, key: &str) -> Task {
         match Public::parse(key) {
             Ok(key) => self.add_person(user, key),
             Err(why) => Task::Note(format!("! /add {user}: {} {why}", escaped(key))),
         }
     }
 
-    pub(super) fn add_person(&self, user: &str, key: Public) -> Task {
+    pub(super) fn add_person(&mut self, user: &str, key: Public) -> Task {
         self.claim(Claim {
             user: user.into(),
             key,
@@ -63,7 +53,7 @@ impl Sealed {
     }
 
     /// An own device is to count in this room.
-    pub(in super::super) fn allow(&self, device: String) -> Task {
+    pub(in super::super) fn allow(&mut self, device: String) -> Task {
         self.claim(Claim {
             user: self.user.clone(),
             key: self.own,
@@ -74,11 +64,12 @@ impl Sealed {
     }
 
     /// A key package of each device of somebody.
-    fn claim(&self, claim: Claim) -> Task {
+    pub(super) fn claim(&mut self, claim: Claim) -> Task {
         self.claim_after(Duration::ZERO, claim)
     }
 
-    fn claim_after(&self, wait: Duration, claim: Claim) -> Task {
+    fn claim_after(&mut self, wait: Duration, claim: Claim) -> Task {
+        self.claims.push(claim.clone());
         let (keys, http) = (self.keys.clone(), self.http.clone());
         let asked = async move {
             sleep(wait).await;
@@ -101,7 +92,7 @@ impl Sealed {
         claim: Claim,
         claimed: Result<keys::Claimed>,
     ) -> Result<Vec<Task>> {
-        self.later -= usize::from(claim.is_again);
+        self.is_claimed(&claim);
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => return Ok(self.claim_later(claim, &error)),
@@ -157,8 +148,7 @@ impl Sealed {
             _ => false,
         };
         if is_early && self.unadded.len() < MOST_LATER {
-            let is_again = false; // it is counted no more
-            self.unadded.push((Claim { is_again, ..claim }, claimed));
+            self.unadded.push((claim, claimed));
             return Ok(Vec::new());
         }
         let command = claim.command();
@@ -210,14 +200,14 @@ impl Sealed {
             _ => None,
         };
         let command = claim.command();
-        let Some(after) = after.filter(|_| self.later < MOST_LATER) else {
+        let later = self.claims.iter().filter(|one| one.is_again).count();
+        let Some(after) = after.filter(|_| later < MOST_LATER) else {
             let then = match claim.in_vain {
                 0 => "",
                 _ => ". It is not asked again: type the same when they are there",
             };
             return vec![Task::Note(format!("! {command}: {error:#}{then}"))];
         };
-        self.later += 1;
         let is_there = !matches!(error.downcast_ref(), Some(Unanswered::NotThere { .. }));
         let note = match (is_there, claim.in_vain) {
             (true, _) => Some(format!(
@@ -278,6 +268,12 @@ impl Sealed {
         Ok(tasks)
     }
 
+    /// Whether the user can leave the group now.
+    pub(in super::super) fn may_leave(&self) -> bool {
+        let (member, room) = (self.conversation.member(), self.conversation.room());
+        member.is_in(room) && !member.is_lacking(room) && !self.conversation.is_leaving()
+    }
+
     /// Whether the user has left the group, and the room knows.
     pub(in super::super) fn has_left(&self) -> bool {
         self.conversation.has_left()
@@ -313,7 +309,10 @@ impl Sealed {
         change: Result<Vec<Effect>, member::Error>,
     ) -> Result<Vec<Task>> {
         let why = match change {
-            Ok(effects) => return self.perform(effects, None),
+            Ok(effects) => {
+                self.note_changing(command, &effects);
+                return self.perform(effects, None);
+            }
             Err(why) => why,
         };
         let why = match why {

@@ -1,6 +1,7 @@
 //! A terminal in a sealed room: what its [`Conversation`] wants is stored, sent and asked here.
 
 mod asks;
+mod awaited;
 pub(super) mod direct;
 mod earlier;
 mod intents;
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
+pub(super) use awaited::Claim;
 use direct::{News, With};
 use futures::{FutureExt, future::BoxFuture};
 use kept::{Hash, Kept, Record};
@@ -79,19 +81,6 @@ pub(super) enum Found {
     Done(String, Result<()>),
 }
 
-/// Whose key packages are asked for, and what for.
-#[derive(Debug, Clone)]
-pub(super) struct Claim {
-    user: String,
-    key: Public,
-    /// The own device that is to count; `None`: all devices are to be let in.
-    allow: Option<String>,
-    /// It was asked before, and too early.
-    is_again: bool,
-    /// How often there was nothing yet.
-    in_vain: u32,
-}
-
 /// What is to be done outside, in this order.
 pub(super) enum Task {
     /// Send this; what becomes of it comes back under the number.
@@ -139,10 +128,15 @@ pub(super) struct Sealed {
     faulty: BTreeSet<u64>,
     /// Where the room ended when the session began.
     head: u64,
+    is_connected: bool,
     /// After so many ticks what could not be asked is asked again.
     again: Option<u32>,
-    /// Key packages that are asked for later, because it was too often.
-    later: usize,
+    /// Whose key packages are asked for, now or later.
+    claims: Vec<Claim>,
+    /// Those that waited when the user went elsewhere, and are asked for anew.
+    resumed: Vec<Claim>,
+    /// The last change of the group that the user wanted, until it is known what came of it.
+    changing: Option<String>,
     /// Who is let in once all of the room is read, with their key packages.
     unadded: Vec<(Claim, keys::Claimed)>,
     publishing: Publishing,
@@ -253,8 +247,11 @@ impl Sealed {
             user: user.into(),
             device,
             head: 0,
+            is_connected: false,
             again: None,
-            later: 0,
+            claims: Vec::new(),
+            resumed: Vec::new(),
+            changing: None,
             unadded: Vec::new(),
             publishing: Publishing::default(),
             asks_in_vain: false,
@@ -319,7 +316,7 @@ impl Sealed {
     }
 
     pub(super) fn connected(&mut self, head: u64) -> Result<Vec<Task>> {
-        (self.head, self.again) = (head, None);
+        (self.head, self.again, self.is_connected) = (head, None, true);
         self.unread = self.since().filter(|since| *since < head).map(|_| head);
         self.rechecks_later();
         let effects = self.conversation.connected(head, now());
@@ -339,6 +336,7 @@ impl Sealed {
     }
 
     pub(super) fn disconnected(&mut self) {
+        self.is_connected = false;
         self.conversation.disconnected();
     }
 
@@ -421,6 +419,10 @@ impl Sealed {
         self.again = self.again.map(|ticks| ticks - 1);
         let mut tasks = self.perform(effects, None)?;
         tasks.extend(self.publishing.is_due().then(|| self.ask_for_left()));
+        self.forget_changing();
+        for claim in std::mem::take(&mut self.resumed) {
+            tasks.push(self.claim(claim));
+        }
         for (claim, claimed) in std::mem::take(&mut self.unadded) {
             tasks.extend(self.claimed(claim, Ok(claimed))?);
         }
