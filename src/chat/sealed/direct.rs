@@ -51,17 +51,8 @@ pub(super) struct With {
 impl Sealed {
     /// The room of this person and another one, whom the group has or who has written first.
     pub(in super::super) fn direct(&self, user: &str) -> Result<Direct, String> {
-        let room = Name::parse(&self.room).map_err(|why| why.to_string())?;
-        let members = self.conversation.member().members(&room).into_iter();
-        let found = members
-            .filter(|one| one.user.as_str() == user)
-            .map(|one| one.identity);
-        let invited = self.invitations.iter().filter(|(name, _)| name == user);
-        let invited = invited.map(|(_, key)| *key);
-        let known = self.others().filter(|(_, one)| one.user.as_str() == user);
-        let known = known.map(|(_, one)| one.identity);
-        let key = found.chain(invited).chain(known).next();
-        let key = key.ok_or_else(|| match self.is_in() {
+        let room = self.conversation.room();
+        let key = self.key_of(user).ok_or_else(|| match self.is_in() {
             true => format!("{user} is not in the group of this room. /devices says who is"),
             false => format!(
                 "you are not in the group of this room, so which key {user} has is not known here"
@@ -70,7 +61,7 @@ impl Sealed {
         if key == self.own {
             return Err("that is you: name somebody else".into());
         }
-        if direct::room_of(&self.own, &key) == room {
+        if direct::room_of(&self.own, &key) == *room {
             return Err(format!("you are alone with {user} here"));
         }
         Ok(Direct {
@@ -78,6 +69,22 @@ impl Sealed {
             user: user.into(),
             key,
         })
+    }
+
+    /// The key of somebody, as this room of two, the group, who has written or other rooms have it.
+    fn key_of(&self, user: &str) -> Option<Public> {
+        let with = self.with.iter().filter(|with| with.user == user);
+        let with = with.map(|with| with.key);
+        let member = self.conversation.member();
+        let members = member.members(self.conversation.room()).into_iter();
+        let found = members
+            .filter(|one| one.user.as_str() == user)
+            .map(|one| one.identity);
+        let invited = self.invitations.iter().filter(|(name, _)| name == user);
+        let invited = invited.map(|(_, key)| *key);
+        let known = self.others().filter(|(_, one)| one.user.as_str() == user);
+        let known = known.map(|(_, one)| one.identity);
+        with.chain(found).chain(invited).chain(known).next()
     }
 
     /// Whether this is the room of this person and that one.
@@ -241,7 +248,7 @@ impl Sealed {
                 continue;
             }
             let user = named(&user).to_owned();
-            let is_other = self.direct(&user).is_ok_and(|one| one.key != key);
+            let is_other = self.key_of(&user).is_some_and(|known| known != key);
             tasks.push(Task::Note(match is_other {
                 false => writes(&user),
                 true => format!(
@@ -257,4 +264,35 @@ impl Sealed {
 
 fn writes(user: &str) -> String {
     format!("! {user} writes to you alone: /dm {user} goes there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Door, Own};
+    use super::*;
+    use seal::Identity;
+
+    #[test]
+    fn in_a_room_of_two_only_somebody_else_of_that_name_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let [charly, harry, other] = [1, 2, 3].map(|seed| Identity::from_seed(&[seed; 32]));
+        let room = direct::room_of(&charly.public(), &harry.public()).to_string();
+        let direct = Direct {
+            room: room.clone(),
+            user: "harry".into(),
+            key: harry.public(),
+        };
+        let own = Own::Pair(charly.into());
+        let key = folder.path().join("key");
+        let gateway = "http://127.0.0.1:1".parse().unwrap();
+        let here = (&*room, "charly");
+        let mut sealed = Sealed::open((&key, &own), here, Door::Invited, &gateway, None).unwrap();
+        sealed.meets(&direct);
+        let by = [&harry, &other].map(|one| ("harry".to_owned(), one.public()));
+        let told = sealed.invited(by.to_vec());
+        let [Task::Note(note)] = &told[..] else {
+            panic!("{} notes", told.len());
+        };
+        assert!(note.contains("with another key than harry"), "{note}");
+    }
 }
