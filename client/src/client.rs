@@ -1,6 +1,7 @@
 //! What whoever runs a client holds of it.
 
 use crate::{
+    address::Gateway,
     builder::Builder,
     close::Lost,
     codec::Protocol,
@@ -49,6 +50,8 @@ pub struct Handle {
 /// How a client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    /// The gateway that it is connected to, or tried last.
+    pub gateway: Gateway,
     /// Whether there is a connection.
     pub link: Link,
     /// Whether everything that was missed is here, so that messages go out at once.

@@ -96,6 +96,7 @@ impl Driver {
         // The queue is `untold`, whose length is known; this only hands over.
         let (notices, told) = mpsc::channel(1);
         let (status, shown) = watch::channel(Status {
+            gateway: dial.gateway.clone(),
             link: LinkStatus::Connecting,
             is_live: false,
             undecided: 0,
@@ -440,6 +441,7 @@ impl Driver {
         let unanswered = self.session.unanswered_since().map(Instant::from_std);
         self.status.send_if_modified(|status| {
             let before = status.clone();
+            status.gateway.clone_from(&self.dial.gateway);
             (status.link, status.is_live) = (link, is_live);
             (status.undecided, status.seq) = (undecided, seq);
             status.unanswered_since = unanswered;

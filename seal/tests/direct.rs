@@ -131,7 +131,7 @@ fn what_is_said_in_a_room_of_two_waits_until_the_other_one_can_read_it() {
         seq,
         at: 0,
         from: name("harry"),
-        content: Content(vec![b'x'; 9000]),
+        content: Content(vec![b'x'; 40_000]),
     });
     let long: Vec<_> = long.collect();
     let shared = room.conversation.share(&charlys, &long, now()).unwrap();

@@ -126,7 +126,10 @@ impl Chat {
             });
         };
         match notice {
-            Notice::Connected { welcome, .. } => sealed.connected(welcome.seq.unwrap_or_default()),
+            Notice::Connected { welcome, .. } => {
+                sealed.asks_at(&self.client.status().gateway);
+                sealed.connected(welcome.seq.unwrap_or_default())
+            }
             Notice::Event(event) => sealed.event(event),
             // Nothing is missing.
             Notice::Reset { seq, .. } if sealed.since() == Some(seq.saturating_sub(1)) => {

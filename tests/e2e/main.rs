@@ -110,6 +110,7 @@ claims! {
         keys::a_welcome_waits_at_every_node_until_its_device_has_it
         sealed_terminals::terminals_read_each_other_and_what_was_said_meanwhile
         sealed_terminals::a_terminal_that_was_away_at_a_purge_comes_back
+        sealed_terminals::a_terminal_comes_in_wherever_its_session_is
         direct::two_people_meet_alone_and_go_back
         direct::what_is_typed_goes_where_the_user_goes_and_not_into_the_room
         direct::what_is_said_where_two_cannot_meet_is_named_and_sent_nowhere

@@ -3,6 +3,7 @@
 
 use crate::{
     cluster::{Cluster, PATIENCE},
+    lies,
     node::Node,
     retention::admin,
 };
@@ -135,4 +136,20 @@ pub(crate) async fn a_terminal_that_was_away_at_a_purge_comes_back(cluster: Clus
     charly.reads("harry -> *] welcome back").await;
     harry.ends().await;
     charly.ends().await;
+}
+
+/// Of several addresses the first may be down: what a device asks goes where its session is.
+pub(crate) async fn a_terminal_comes_in_wherever_its_session_is(cluster: Cluster) {
+    let (mut first, second) = tokio::join!(cluster.node("first"), cluster.node("second"));
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = |name: &str| keys.path().join(name);
+    let both = format!("{},{}", first.url(), second.url());
+    first.kill().await;
+    let sealed = ["--seal=open"];
+    let mut harry = lies::open(&both, "aaa", "harry", &key("harry"), &sealed);
+    harry.shows("you made the group").await;
+    let mut charly = lies::open(&both, "aaa", "charly", &key("charly"), &sealed);
+    charly.shows("you came in, to harry").await;
+    charly.types("at the second one\r");
+    harry.shows("at the second one").await;
 }

@@ -1,15 +1,19 @@
 //! Questions of a sealed room over HTTP, and what a person reads when there is no answer.
 
-use super::{Found, Sealed, now_ms};
+use super::{DEADLINE, Found, MOST, Sealed, now_ms};
 use crate::{chat::foreign::of_service, fetch::Client as Http};
 use anyhow::Result;
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use hyper::{Request, Response, header::RETRY_AFTER};
-use safe_chat_client::keys;
+use rustls::ClientConfig;
+use safe_chat_client::{
+    Gateway, KeyPair,
+    keys::{self, Keys},
+};
 use seal::Public;
 use serde::{Deserialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
 /// The longest time after which a service can have it asked again.
@@ -54,7 +58,19 @@ struct Reason {
     message: String,
 }
 
+/// What asks at a gateway.
+pub(super) fn http(tls: Option<&Arc<ClientConfig>>, gateway: &Gateway) -> Http {
+    let tls = tls.filter(|_| gateway.is_secure()).cloned();
+    Http::new(tls, DEADLINE, MOST)
+}
+
 impl Sealed {
+    /// The session is at this gateway: questions go there, too, for others may be down.
+    pub(in super::super) fn asks_at(&mut self, gateway: &Gateway) {
+        self.keys = Keys::new(KeyPair::from_seed(&self.identity.seed()), gateway);
+        self.http = http(self.tls.as_ref(), gateway);
+    }
+
     pub(super) fn group(&self) -> BoxFuture<'static, Found> {
         let asked = self.ask(self.keys.group(&self.room, &self.user, now_ms()));
         let group = async move {

@@ -65,14 +65,22 @@ impl Sealed {
 
     /// A key package of each device of somebody.
     pub(super) fn claim(&mut self, claim: Claim) -> Task {
-        self.claim_after(Duration::ZERO, claim)
+        self.claims.push(claim.clone());
+        self.ask_claim(claim)
     }
 
     fn claim_after(&mut self, wait: Duration, claim: Claim) -> Task {
         self.claims.push(claim.clone());
+        let due = async move {
+            sleep(wait).await;
+            Found::Due(claim)
+        };
+        Task::Ask(due.boxed())
+    }
+
+    pub(super) fn ask_claim(&self, claim: Claim) -> Task {
         let (keys, http) = (self.keys.clone(), self.http.clone());
         let asked = async move {
-            sleep(wait).await;
             let Claim { user, key, .. } = &claim;
             // Signed when it is asked: it counts for a minute.
             let answer = ask(http, keys.claim(&key.to_string(), user, now_ms())).await;

@@ -73,6 +73,8 @@ pub(super) enum Found {
     /// Whether key packages of this device were taken.
     Published(Result<()>),
     Packages(Claim, Result<keys::Claimed>),
+    /// It is time to ask for them.
+    Due(Claim),
     /// Who has added this device to a room of two.
     Invitations(Result<Vec<(String, Public)>>),
     /// Whether somebody has written in another room of two.
@@ -114,8 +116,10 @@ pub(super) struct Sealed {
     conversation: Conversation,
     identity: Identity,
     store: Store,
+    /// Where questions go, and what asks them.
     keys: Keys,
     http: Http,
+    tls: Option<Arc<ClientConfig>>,
     own: Public,
     room: String,
     user: String,
@@ -241,7 +245,8 @@ impl Sealed {
             store,
             keys: Keys::new(KeyPair::from_seed(&identity.seed()), gateway),
             identity,
-            http: Http::new(tls.filter(|_| gateway.is_secure()), DEADLINE, MOST),
+            http: asks::http(tls.as_ref(), gateway),
+            tls,
             own,
             room: room.into(),
             user: user.into(),
@@ -469,6 +474,7 @@ impl Sealed {
             Found::News(Ok(Some(news))) => return Ok(vec![self.heard(news)]),
             Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
+            Found::Due(claim) => return Ok(vec![self.ask_claim(claim)]),
             Found::Done(_, Ok(())) => return Ok(Vec::new()),
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
                 self.conversation.disconnected();
