@@ -10,7 +10,7 @@ use super::{
 };
 use anyhow::Result;
 use futures::FutureExt;
-use safe_chat_client::{Message, Notice, Policy, Receipt, SendError};
+use safe_chat_client::{Link, Message, Notice, Policy, Receipt, SendError};
 use seal::conversation::Outgoing;
 
 /// To whoever comes to a sealed room without what reads it.
@@ -20,6 +20,8 @@ pub(super) const SEALED: &str = "! this room is sealed: without --seal nothing t
 impl Chat {
     pub(super) async fn of_group(&mut self, command: Command) -> Result<()> {
         let is_to_go = matches!(command, Command::Direct(_));
+        // Known before the notice that tells of it.
+        let is_open = self.client.status().link == Link::Open;
         let Some(sealed) = &mut self.sealed else {
             self.is_misled |= is_to_go;
             return self.note(match self.is_shut_out {
@@ -49,8 +51,8 @@ impl Chat {
             Command::Ask(count) => sealed.ask_for_earlier(count)?,
             Command::Forget => vec![sealed.clear()?],
             Command::Agree => sealed.agree()?,
-            Command::Code => vec![Task::Note(sealed.code())],
-            _ => vec![Task::Note(sealed.devices())],
+            Command::Code => vec![Task::Note(sealed.code(is_open))],
+            _ => vec![Task::Note(sealed.devices(is_open))],
         };
         self.carry_out(tasks).await
     }

@@ -118,31 +118,31 @@ impl Sealed {
             .filter(move |one| one.user.as_str() == user && one.identity != self.own)
     }
 
-    /// Who is in the group, with what to compare.
-    pub(in super::super) fn devices(&self) -> String {
+    /// Who is in the group, with what to compare. `is_open`: there is a connection.
+    pub(in super::super) fn devices(&self, is_open: bool) -> String {
         let members = self.conversation.member().members(self.conversation.room());
         if members.is_empty() {
             return "you are not in the group of this room".into();
         }
         let former = |key: &Public| self.kept.former(key);
-        words::members(&members, &self.reader(), &former) + self.doubt()
+        words::members(&members, &self.reader(), &former) + self.doubt(is_open)
     }
 
     /// 60 digits that all see who are in the same group.
-    pub(in super::super) fn code(&self) -> String {
+    pub(in super::super) fn code(&self, is_open: bool) -> String {
         let room = self.conversation.room();
         match self.conversation.member().room_code(room) {
-            Some(code) => code + self.doubt(),
+            Some(code) => code + self.doubt(is_open),
             None => "you are not in the group of this room".into(),
         }
     }
 
     /// What there is to know beside what is known of the group.
-    fn doubt(&self) -> &'static str {
+    fn doubt(&self, is_open: bool) -> &'static str {
         let member = self.conversation.member();
         match member.is_lacking(self.conversation.room()) {
             true => HIDDEN,
-            false if !self.is_connected || self.unread.is_some() => UNREAD,
+            false if !(is_open && self.is_connected) || self.unread.is_some() => UNREAD,
             false => "",
         }
     }
