@@ -36,8 +36,9 @@ const STEPS: usize = 16;
 const AT_ONCE: usize = 8;
 /// How often it is looked whether something is so that gives no signal.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long somebody who is to be added waits until that is tried again.
-const AGAIN: Duration = Duration::from_millis(300);
+/// How long somebody who is to be added waits until that is tried again: at first, and at most. Each
+/// time it is twice as long, for who asks for the key packages of one person is soon held off.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(10));
 
 /// A small generator (splitmix64), so that what is done is its seed.
 struct Random(u64);
@@ -88,15 +89,30 @@ impl Own {
     }
 }
 
+/// Somebody was asked to add a person.
+struct Asked {
+    at: Instant,
+    /// How long it is waited for.
+    pause: Duration,
+}
+
+impl Asked {
+    fn is_due(&self) -> bool {
+        self.at.elapsed() > self.pause
+    }
+}
+
 /// A room of one schedule.
 struct Room<C: MlsConfig> {
     url: String,
     name: Name,
+    /// Of its own devices this one does not go: guests let nobody in.
+    stays: usize,
     random: Random,
     own: Vec<Own>,
     guests: Vec<Guest<C>>,
-    /// When somebody was last asked to add whom.
-    asked: BTreeMap<String, Instant>,
+    /// Whom somebody was asked to add, until they are in.
+    asked: BTreeMap<String, Asked>,
 }
 
 fn guest_of(at: u8, seed: u64) -> Peer<impl MlsConfig + use<>> {
@@ -136,6 +152,7 @@ async fn schedule(url: &str, seed: u64) -> Counts {
     let mut room = Room {
         url: url.into(),
         name,
+        stays: (seed / 2 % 2) as usize,
         random: Random(seed),
         own: vec![harry, charly],
         guests,
@@ -190,6 +207,9 @@ impl<C: MlsConfig> Room<C> {
         for own in &self.own {
             let standing = own.page.lock().unwrap().standing.clone();
             are_in &= standing.is_in;
+            if standing.is_in {
+                self.asked.remove(own.who.user.as_str());
+            }
             if standing.waits_for == Some(REMOVAL) {
                 own.does(Order::AMinutePasses);
             }
@@ -201,7 +221,9 @@ impl<C: MlsConfig> Room<C> {
         for guest in &mut self.guests {
             guest.tidies().await;
             let is_there = known.contains(&guest.name());
-            if !guest.comes(is_there).await {
+            if guest.comes(is_there).await {
+                self.asked.remove(guest.peer.user.as_str());
+            } else {
                 are_in = false;
                 if is_there {
                     continue;
@@ -210,16 +232,15 @@ impl<C: MlsConfig> Room<C> {
             }
         }
         for (user, identity) in waiting {
-            let is_due = self
-                .asked
-                .get(user.as_str())
-                .is_none_or(|at| at.elapsed() > AGAIN);
-            if is_invited && is_due {
+            let last = self.asked.get(user.as_str());
+            if is_invited && last.is_none_or(Asked::is_due) {
+                let pause = last.map_or(AGAIN.0, |last| AGAIN.1.min(2 * last.pause));
                 let guests = self.guests.iter();
                 for guest in guests.filter(|guest| guest.peer.user == user) {
                     guest.publishes().await;
                 }
-                self.asked.insert(user.to_string(), Instant::now());
+                let at = Instant::now();
+                self.asked.insert(user.to_string(), Asked { at, pause });
                 host.does(Order::Add(user.to_string(), identity.to_string()));
             }
         }
@@ -230,7 +251,10 @@ impl<C: MlsConfig> Room<C> {
         let (ours, theirs) = (self.random.below(2), self.random.below(2));
         let loses_answer = self.random.below(3) == 0;
         let text = format!("message {step}");
-        let is_other_in = self.own[1 - ours].is_in();
+        let may_go = match self.own[ours].who.policy {
+            JoinPolicy::Open => self.own[1 - ours].is_in(),
+            JoinPolicy::Invited => ours != self.stays,
+        };
         let (own, guest) = (&self.own[ours], &mut self.guests[theirs]);
         guest.reads();
         if loses_answer {
@@ -246,14 +270,14 @@ impl<C: MlsConfig> Room<C> {
                 own.does(Order::AWeekPasses);
                 guest.commits(None, loses_answer).await;
             }
-            9 if is_other_in => {
+            9 if may_go => {
                 own.does(Order::Leave);
                 own.does(Order::Say(text));
                 own.does(Order::ComeBack);
             }
             10 => guest.leaves().await,
             11 => own.does(Order::Remove(guest.peer.user.clone())),
-            12 if is_other_in => {
+            12 if may_go => {
                 let gone = format!("{}/phone", own.who.user);
                 guest.commits(Some(&gone), loses_answer).await;
             }
@@ -380,9 +404,9 @@ impl<C: MlsConfig> Room<C> {
 
 impl Own {
     /// Key packages of before may be of a state that is lost.
-    fn does_if(&self, is_wanted: bool, order: Order, asked: &BTreeMap<String, Instant>) {
+    fn does_if(&self, is_wanted: bool, order: Order, asked: &BTreeMap<String, Asked>) {
         let last = asked.get(self.who.user.as_str());
-        if is_wanted && last.is_some_and(|at| at.elapsed() > AGAIN) {
+        if is_wanted && last.is_some_and(Asked::is_due) {
             self.does(order);
         }
     }
