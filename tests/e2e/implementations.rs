@@ -29,7 +29,7 @@ use tokio::{
 };
 
 /// Schedules of a usual run.
-const SCHEDULES: u64 = 30;
+const SCHEDULES: u64 = 100;
 /// Steps of one, before everything settles.
 const STEPS: usize = 16;
 /// How many run at once.
