@@ -7,7 +7,7 @@ use crate::member::Frame;
 impl Conversation {
     /// What became of what was sent under a number: its place, or the protocol's reason.
     pub fn answered(&mut self, number: u64, answer: Result<u64, &str>, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         let mut effects = Vec::new();
         let Some(sent) = self.sent.remove(&number) else {
             return effects;

@@ -12,7 +12,7 @@ impl Conversation {
     /// Events are gone that were not read: what this device knows of the group is of no use. Nor is
     /// what is left of them, so it does not wait for that: the last one may be gone, too.
     pub fn missed(&mut self, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         let mut effects = Vec::new();
         self.lose_group(GONE, &mut effects);
         // The service was put back to before: what comes has places again that were heard.

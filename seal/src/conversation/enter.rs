@@ -9,7 +9,7 @@ impl Conversation {
     /// The answer to [`Effect::AskWelcome`]: the place of the commit that added this device, with
     /// the welcome and the tree; `None`: nobody has added it.
     pub fn welcome(&mut self, found: Option<(u64, &[u8], &[u8])>, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         let mut effects = Vec::new();
         if self.entering != Entering::AskedWelcome {
             return effects;
@@ -63,7 +63,7 @@ impl Conversation {
 
     /// The answer to [`Effect::AskGroup`]: group info and tree; `None`: the room has no group yet.
     pub fn group(&mut self, found: Option<(&[u8], &[u8])>, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         let mut effects = Vec::new();
         if self.entering != Entering::AskedGroup {
             return effects;
@@ -107,7 +107,7 @@ impl Conversation {
 
     /// The user has agreed to what was asked last.
     pub fn agree(&mut self, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         let mut effects = Vec::new();
         (self.agreed, self.is_refused) = (self.asked.take(), false);
         if matches!(self.agreed, Some(Question::Left | Question::Invited(_))) {

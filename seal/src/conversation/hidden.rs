@@ -12,7 +12,7 @@ const TOLD_AFTER: u64 = 30;
 const GIVEN_UP_AFTER: u64 = 600;
 
 /// The most seconds that count between two looks: who slept for longer waited for nothing.
-const LOOKS_EVERY: u64 = 90;
+pub(super) const LOOKS_EVERY: u64 = 90;
 
 /// A change is known by what is of a later epoch, or by a refusal.
 const CHANGE: &str = "the service has a change of the group that it does not show to this device: \

@@ -126,7 +126,7 @@ impl Conversation {
         now: u64,
         change: impl FnOnce(&mut Member, &Name) -> Result<Step, Error>,
     ) -> Result<Vec<Effect>, Error> {
-        self.now = now;
+        self.goes_on_to(now);
         let step = change(&mut self.member, &self.room)?;
         let mut effects = Vec::new();
         self.take(step, None, &mut effects);

@@ -208,7 +208,8 @@ impl Conversation {
 
     /// A session began; events up to `head` follow, those behind [`Conversation::since`] first.
     pub fn connected(&mut self, head: u64, now: u64) -> Vec<Effect> {
-        (self.now, self.head) = (now, head);
+        self.goes_on_to(now);
+        self.head = head;
         // What was hidden may be there now.
         if self.member.is_lacking(&self.room) {
             self.again_behind = self.since();
@@ -251,7 +252,7 @@ impl Conversation {
 
     /// The next event of the room. `content`: none for those of other kinds.
     pub fn event(&mut self, seq: u64, content: Option<&Outgoing>, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         (self.seq, self.head) = (self.seq.max(seq), self.head.max(seq));
         self.hidden.heard();
         let mut effects = Vec::new();
@@ -322,7 +323,7 @@ impl Conversation {
     /// # Errors
     /// It is too long, or [`MOST_WAITING`] wait already.
     pub fn say(&mut self, content: &[u8], now: u64) -> Result<Vec<Effect>, Error> {
-        self.now = now;
+        self.goes_on_to(now);
         if content.len() > crate::rules::MOST_CONTENT {
             return Err(Error::TooLong);
         }
@@ -331,7 +332,7 @@ impl Conversation {
 
     /// Time goes on: call it every few seconds.
     pub fn tick(&mut self, now: u64) -> Vec<Effect> {
-        self.now = now;
+        self.goes_on_to(now);
         let mut effects = Vec::new();
         if let Some(Ok(step)) = self.member.expire(now) {
             self.take(step, None, &mut effects);

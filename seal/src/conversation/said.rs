@@ -20,7 +20,7 @@ impl Conversation {
         messages: &[Earlier],
         now: u64,
     ) -> Result<Vec<Effect>, Error> {
-        self.now = now;
+        self.goes_on_to(now);
         let parts = self.member.share(&self.room, with, messages)?;
         self.say_inside(parts)
     }
@@ -30,7 +30,7 @@ impl Conversation {
     /// # Errors
     /// Too much waits already.
     pub fn ask_for_earlier(&mut self, count: u8, now: u64) -> Result<Vec<Effect>, Error> {
-        self.now = now;
+        self.goes_on_to(now);
         self.say_inside(vec![content::asked(count)])
     }
 

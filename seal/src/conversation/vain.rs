@@ -1,6 +1,7 @@
 //! What a server could have a device do without end, and what it says is in the room and does not
 //! show there: the device tries again less and less often, and says what it sees.
 
+use super::hidden::LOOKS_EVERY;
 use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, Placed, Reading, Sent};
 use super::{Conversation, Effect, MOST_WAITING, Show};
 use crate::handshake::Handshake;
@@ -76,6 +77,21 @@ impl Conversation {
         let is_past = self.seq >= seq && !self.gaps.contains(&seq);
         let is_late = self.reading == Reading::Live && self.now >= since + UNSEEN_AFTER;
         is_past || is_late
+    }
+
+    /// Time goes on. Who slept has waited for nothing: what is said to be in the room comes yet.
+    pub(super) fn goes_on_to(&mut self, now: u64) {
+        let passed = now.saturating_sub(self.now);
+        let slept = match self.now > 0 && passed > LOOKS_EVERY {
+            true => passed,
+            false => 0,
+        };
+        self.now = now;
+        self.placed.iter_mut().for_each(|one| one.since += slept);
+        let placed = self.unplaced.values_mut();
+        for (_, since) in placed.filter_map(|message| message.placed.as_mut()) {
+            *since += slept;
+        }
     }
 
     /// Tells of what the service says is in the room, and does not show there.

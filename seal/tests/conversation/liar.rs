@@ -218,6 +218,28 @@ fn what_is_not_at_the_place_that_the_service_named_is_told_at_once_or_after_a_wh
 }
 
 #[test]
+fn a_device_that_slept_waits_for_what_it_sent_before_as_long_as_any() {
+    let (mut server, mut hosts) = connected(&["harry", "charly"], JoinPolicy::Open);
+    settle(&mut server, &mut hosts);
+    let seq = server.journal.len() as u64 + 1;
+    let charly = hosts[1].person.user.clone();
+    let effects = hosts[0].conversation.remove(&charly, None, now()).unwrap();
+    let (_, sent) = kept(&mut hosts[0], effects);
+    let effects = hosts[0].conversation.answered(sent[0].0, Ok(seq), now());
+    kept(&mut hosts[0], effects);
+    let later = now() + 10 * 3600;
+    let effects = hosts[0].conversation.tick(later);
+    assert_eq!(unseen(&kept(&mut hosts[0], effects).0), []);
+    let effects = hosts[0].conversation.event(seq, Some(&sent[0].1), later);
+    let (shown, _) = kept(&mut hosts[0], effects);
+    let is_done = |show: &Show| match show {
+        Show::Room { what, .. } => matches!(what, Shown::Changed { left, .. } if left.len() == 1),
+        _ => false,
+    };
+    assert!(shown.iter().any(is_done), "{shown:?}");
+}
+
+#[test]
 fn behind_a_change_that_is_not_where_the_service_says_nothing_is_encrypted() {
     for answer in [Ok(0), Err("stale_epoch")] {
         let (mut server, mut hosts) = connected(&["harry", "charly", "kim"], JoinPolicy::Open);
