@@ -40,7 +40,7 @@ pub struct Options {
     pub token_file: Option<PathBuf>,
     /// Join a sealed room, which only the members of its group read. A new room is made one, into
     /// which members let others, by /add, or whoever comes (open). /help there lists what one can
-    /// do
+    /// do, at a terminal: from a pipe every line is a message
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "invited",
           value_name = "DOOR", conflicts_with = "key")]
     pub seal: Option<Door>,
