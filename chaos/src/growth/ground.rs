@@ -178,6 +178,16 @@ impl Ground {
         Ok(())
     }
 
+    /// Waits until rooms that nobody is in have left the memory of both nodes: they are saved then.
+    pub(super) async fn falls_quiet(&self) -> Result<()> {
+        let open = |ground: &Self, node| -> Result<f64> {
+            let replicas = ground.metric(node, "safechat_rooms")?;
+            Ok(replicas + ground.sum(node, "safechat_shard_rooms")?)
+        };
+        let is_quiet = |ground: &Self| Ok(open(ground, 0)? + open(ground, 1)? == 0.0);
+        self.until("rooms have left the memory", is_quiet).await
+    }
+
     /// A connection to the bus, as a node has it.
     pub(super) async fn connect(&self, name: &str) -> Result<Connection> {
         let defaults = nats::Config::default();

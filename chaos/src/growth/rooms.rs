@@ -33,14 +33,7 @@ pub(super) async fn run(count: u64, ground: &mut Ground, told: &mut Grown) -> Re
         count as f64 / since.elapsed().as_secs_f64(),
         "",
     );
-    let quiet = |ground: &Ground| {
-        let open = |node| -> Result<f64> {
-            let replicas = ground.metric(node, "safechat_rooms")?;
-            Ok(replicas + ground.sum(node, "safechat_shard_rooms")?)
-        };
-        Ok(open(0)? + open(1)? == 0.0)
-    };
-    ground.until("rooms have left the memory", quiet).await?;
+    ground.falls_quiet().await?;
     ground.weigh("after", told)?;
     let (nats, disk) = (ground.nats()?, ground.disk("nats-1")?);
     let each = |now: f64, before: f64| (now - before) / count as f64;
