@@ -211,8 +211,10 @@ async fn a_session_outlasts_what_answers_in_the_place_of_its_server() {
     let mut terminal = opened(&url, 200);
     terminal.shows("joined #aaa").await;
     for status in [302, 200, 403] {
-        let told = format!("HTTP {status}: no safe-chat answered there; trying on");
-        terminal.shows(&told).await;
+        terminal.shows(&format!("HTTP {status}: ")).await;
+        terminal
+            .shows("no safe-chat answered there; trying on")
+            .await;
     }
     terminal.shows("connected again").await;
     let _socket = server.await.unwrap();

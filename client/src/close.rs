@@ -146,7 +146,7 @@ impl fmt::Display for Refusal {
             ..
         } = self;
         match (reason.as_str(), message.as_str()) {
-            ("", _) => write!(out, "HTTP {status}: no safe-chat answered there"),
+            ("", message) => write!(out, "HTTP {status}: {message}"),
             (reason, "") => out.write_str(reason),
             (reason, message) => write!(out, "{reason}: {message}"),
         }

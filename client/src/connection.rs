@@ -168,7 +168,7 @@ impl Dial {
                 self.deadline.as_secs_f64()
             ))),
             Ok(Ok(socket)) => Ok(socket),
-            Ok(Err(Error::Http(answer))) => Err(Lost::Refused(refusal(&answer))),
+            Ok(Err(Error::Http(answer))) => Err(Lost::Refused(self.refusal(&answer))),
             Ok(Err(Error::Io(error))) if is_of_unknown(&error) => Err(at(format!(
                 "{error}: name the authority that vouches for it"
             ))),
@@ -178,6 +178,29 @@ impl Dial {
             Ok(Err(Error::Io(error))) => Err(at(error.to_string())),
             Ok(Err(Error::Protocol(_))) => Err(at("no WebSocket answered there".into())),
             Ok(Err(error)) => Err(at(error.to_string())),
+        }
+    }
+
+    fn refusal(&self, answer: &Response<Option<Vec<u8>>>) -> Refusal {
+        let body: serde_json::Value = answer
+            .body()
+            .as_deref()
+            .and_then(|body| serde_json::from_slice(body).ok())
+            .unwrap_or_default();
+        let said = |name: &str| body["error"][name].as_str().unwrap_or_default().to_owned();
+        let retry_after = answer
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let reason = said("reason");
+        Refusal {
+            status: answer.status().as_u16(),
+            message: match reason.is_empty() {
+                true => format!("{}: no safe-chat answered there", self.gateway),
+                false => said("message"),
+            },
+            reason,
+            retry_after: retry_after.map(Duration::from_secs),
         }
     }
 
@@ -238,25 +261,6 @@ fn is_no_tls(error: &io::Error) -> bool {
 
 fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
-}
-
-fn refusal(answer: &Response<Option<Vec<u8>>>) -> Refusal {
-    let body: serde_json::Value = answer
-        .body()
-        .as_deref()
-        .and_then(|body| serde_json::from_slice(body).ok())
-        .unwrap_or_default();
-    let said = |name: &str| body["error"][name].as_str().unwrap_or_default().to_owned();
-    let retry_after = answer
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    Refusal {
-        status: answer.status().as_u16(),
-        reason: said("reason"),
-        message: said("message"),
-        retry_after: retry_after.map(Duration::from_secs),
-    }
 }
 
 /// A session's socket, and what is known of its health.

@@ -64,6 +64,8 @@ pub(crate) struct Schedule {
     insists: bool,
     /// A server has let it in: what answers in its place, and is none, is waited out.
     was_in: bool,
+    /// So many gateways in a row are none.
+    foreign: usize,
     /// When sessions were replaced lately.
     replaced: Vec<Instant>,
 }
@@ -79,6 +81,7 @@ impl Schedule {
             backoff: delays.build(),
             insists,
             was_in: false,
+            foreign: 0,
             replaced: Vec::new(),
         }
     }
@@ -109,8 +112,15 @@ impl Schedule {
         } else {
             self.backoff.next().unwrap_or(self.delays.most)
         };
+        self.foreign = if lost.is_foreign() {
+            self.foreign + 1
+        } else {
+            0
+        };
+        // Another address may be the right one.
+        let waits = lost.is_foreign() && (self.was_in || self.foreign < self.gateways);
         let (wait, new_device) = match when {
-            When::Never if self.insists || self.was_in && lost.is_foreign() => (usual, false),
+            When::Never if self.insists || waits => (usual, false),
             When::Never => return Next::End,
             When::AsAnotherDevice if !self.takes_new_device(now) && !self.insists => {
                 return Next::End;
@@ -157,6 +167,23 @@ mod tests {
         let mut schedule = Schedule::new(3, 1, Backoff::default(), false);
         let turns: Vec<_> = (0..4).map(|_| schedule.gateway()).collect();
         assert_eq!(turns, [1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_no_gateway_is_passed_over_while_another_one_may_be() {
+        let foreign = Lost::Refused(Refusal {
+            status: 200,
+            ..Refusal::default()
+        });
+        let (mut schedule, now) = (
+            Schedule::new(2, 0, Backoff::default(), false),
+            Instant::now(),
+        );
+        for lost in [&foreign, &Lost::Broken("x".into()), &foreign] {
+            schedule.gateway();
+            wait(schedule.lost(lost, None, now));
+        }
+        assert_eq!(schedule.lost(&foreign, None, now), Next::End);
     }
 
     #[test]

@@ -94,14 +94,14 @@ pub(super) fn parse(line: &str) -> Command {
     }
     match word {
         "who" => Command::Who,
-        "quit" | "q" | "exit" => Command::Quit,
         "help" | "h" | "?" => Command::Help,
         "history" => history(rest.trim_end()),
         "add" => add(rest.trim_end()),
         "remove" => named("/remove NAME", rest.trim_end(), Command::Remove),
-        "leave" | "agree" | "forget" if !rest.trim().is_empty() => {
+        "quit" | "q" | "exit" | "leave" | "agree" | "forget" if !rest.trim().is_empty() => {
             Command::Unclear(format!("/{word} takes nothing behind it"))
         }
+        "quit" | "q" | "exit" => Command::Quit,
         "leave" => Command::Leave,
         "forget" => Command::Forget,
         "revoke" => named("/revoke DEVICE", rest.trim_end(), Command::Revoke),

@@ -270,8 +270,8 @@ pub(crate) async fn why_two_cannot_meet_is_what_is_known_of_it(cluster: Cluster)
     };
     let first = "somebody else may have made that room first";
     for (status, reason, said, is_first) in [
-        (302, "", "alone now (HTTP 302: no safe-chat answered", false),
-        (404, "", "alone now (HTTP 404: no safe-chat answered", false),
+        (302, "", "alone now (HTTP 302: ", false),
+        (404, "", "alone now (HTTP 404: ", false),
         (403, "key_mismatch", "alone there (key_mismatch", true),
     ] {
         liar.refuses(of_two(status, reason));

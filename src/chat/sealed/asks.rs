@@ -69,6 +69,7 @@ impl Sealed {
     pub(in super::super) fn asks_at(&mut self, gateway: &Gateway) {
         self.keys = Keys::new(KeyPair::from_seed(&self.identity.seed()), gateway);
         self.http = http(self.tls.as_ref(), gateway);
+        self.publishing.begin();
     }
 
     pub(super) fn group(&self) -> BoxFuture<'static, Found> {

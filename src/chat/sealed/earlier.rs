@@ -26,6 +26,10 @@ impl Sealed {
     pub(in super::super) fn share(&mut self, user: &str, count: u8) -> Result<Vec<Task>> {
         let members = Name::parse(&self.room).map(|room| self.conversation.member().members(&room));
         let members = members.unwrap_or_default();
+        if members.is_empty() {
+            let why = format!("! /share {user}: you are not in the group of this room");
+            return Ok(vec![Task::Note(why)]);
+        }
         if user == self.user && !self.has_others() {
             let why = "! /share: that is you, and no other device of yours is in the group of this \
                        room. /share NAME shows somebody else what was said; /ask asks them";

@@ -7,6 +7,8 @@ use super::{AGAIN, PACKAGES, PORTION, Task, asks::Unanswered};
 pub(super) struct Publishing {
     /// Ticks until it is looked again how many are there.
     looks_in: Option<u32>,
+    /// There was a session: before that it is not known which gateway can be asked.
+    has_begun: bool,
     /// Fewer than the least were there: all are made that there should be.
     is_filling: bool,
     portion: usize,
@@ -16,7 +18,8 @@ pub(super) struct Publishing {
 impl Default for Publishing {
     fn default() -> Self {
         Self {
-            looks_in: Some(0),
+            looks_in: None,
+            has_begun: false,
             is_filling: false,
             portion: PORTION.0,
             was_told: false,
@@ -25,6 +28,13 @@ impl Default for Publishing {
 }
 
 impl Publishing {
+    /// A session began.
+    pub(super) fn begin(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.looks_in = Some(0);
+        }
+    }
+
     /// Time goes on; whether it is to be looked now.
     pub(super) fn is_due(&mut self) -> bool {
         let is_due = self.looks_in == Some(0);
@@ -78,7 +88,11 @@ mod tests {
     #[test]
     fn a_new_device_publishes_in_portions_until_there_are_enough() {
         let mut publishing = Publishing::default();
+        assert!(!publishing.is_due(), "before a session");
+        publishing.begin();
         assert!(publishing.is_due() && !publishing.is_due());
+        publishing.begin();
+        assert!(!publishing.is_due(), "it waits for the answer");
         let (mut left, mut portions) = (0, Vec::new());
         while let Some(count) = publishing.portion(left) {
             left += count;
