@@ -70,7 +70,8 @@ impl NodeOperator {
             view?,
         );
         let (sessions, stored) = tokio::join!(self.sessions_everywhere(&room), async {
-            self.stored(&room, view.head).await
+            self.stored(&room, (view.first.max(Seq(1)), view.head))
+                .await
         });
         let (last_commit, bytes) = stored?;
         let owner = record.and_then(|record| record.owner);
@@ -104,11 +105,12 @@ impl NodeOperator {
         })
     }
 
-    /// The last commit, and how many bytes of content there are if that is soon counted.
+    /// The last commit, and how many bytes of content are kept, from the first event to the head,
+    /// if that is soon counted.
     async fn stored(
         &self,
         room: &RoomId,
-        head: Seq,
+        (first, head): (Seq, Seq),
     ) -> Result<(Option<answer::Commit>, Option<usize>), ApiError> {
         if head == Seq::ZERO {
             return Ok((None, Some(0)));
@@ -124,14 +126,18 @@ impl NodeOperator {
             at: event.at.0,
             epoch,
         });
-        Ok((last, self.bytes(room, head).await?))
+        Ok((last, self.bytes(room, (first, head)).await?))
     }
 
-    async fn bytes(&self, room: &RoomId, head: Seq) -> Result<Option<usize>, ApiError> {
-        if head.0 > COUNTED {
+    async fn bytes(
+        &self,
+        room: &RoomId,
+        (first, head): (Seq, Seq),
+    ) -> Result<Option<usize>, ApiError> {
+        if head.0.saturating_sub(first.0) > COUNTED {
             return Ok(None);
         }
-        let (mut bytes, mut next) = (0, Seq(1));
+        let (mut bytes, mut next) = (0, first);
         while next <= head {
             let events = self.journal.read(room, next, head).await;
             let events = events.map_err(unavailable)?;
