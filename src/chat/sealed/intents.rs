@@ -208,6 +208,13 @@ impl Sealed {
             _ => None,
         };
         let command = claim.command();
+        let is_nowhere = matches!(error.downcast_ref(), Some(Unanswered::NotThere { .. }));
+        let member = self.conversation.member();
+        // Who comes in meanwhile goes on with what waited.
+        if is_nowhere && claim.in_vain == 0 && member.is_out(self.conversation.room()) {
+            let why = format!("! {command}: you are not in the group of this room");
+            return vec![Task::Note(why)];
+        }
         let later = self.claims.iter().filter(|one| one.is_again).count();
         let Some(after) = after.filter(|_| later < MOST_LATER) else {
             let then = match claim.in_vain {
@@ -216,8 +223,7 @@ impl Sealed {
             };
             return vec![Task::Note(format!("! {command}: {error:#}{then}"))];
         };
-        let is_there = !matches!(error.downcast_ref(), Some(Unanswered::NotThere { .. }));
-        let note = match (is_there, claim.in_vain) {
+        let note = match (!is_nowhere, claim.in_vain) {
             (true, _) => Some(format!(
                 "! {command}: {error:#}. It is asked again then, by itself"
             )),
@@ -228,7 +234,7 @@ impl Sealed {
         };
         let claim = Claim {
             is_again: true,
-            in_vain: claim.in_vain + u32::from(!is_there),
+            in_vain: claim.in_vain + u32::from(is_nowhere),
             ..claim
         };
         let again = self.claim_after(after, claim);
