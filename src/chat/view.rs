@@ -369,14 +369,14 @@ fn reset(seq: u64, read: Option<u64>, why: &str) -> String {
         Some(read) if read + 1 == seq => String::new(),
         Some(read) if read < seq => {
             let missing = seq - read - 1;
-            let (are, were) = if missing == 1 {
-                ("is", "was")
+            let (were, are) = if missing == 1 {
+                ("was", "is")
             } else {
-                ("are", "were")
+                ("were", "are")
             };
+            // They are gone, or of another time: which, the service says.
             format!(
-                "{} from before #{seq} {are} gone from the service, and {were} not read here: \
-                 {why}",
+                "{} from before #{seq} {were} not read here, and {are} not shown: {why}",
                 plural(missing, "event")
             )
         }

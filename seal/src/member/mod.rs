@@ -321,10 +321,10 @@ impl Member {
     /// Asks to be removed. Until the request is placed the device is in; then it forgets the room.
     ///
     /// # Errors
-    /// The device is not in, or a change of its own is on its way.
+    /// The device is not in, or a change of its own is on its way; [`Error::Lacking`].
     pub fn leave(&mut self, room: &Name) -> Result<Step, Error> {
         let key = self.key.clone();
-        let left = self.ready(room).and_then(|room| room.leave(&key));
+        let left = self.current(room).and_then(|room| room.leave(&key));
         let room = room.clone();
         let frames = left.map(|bytes| {
             let room = room.clone();

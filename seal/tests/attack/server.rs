@@ -205,6 +205,8 @@ fn a_device_that_lacks_a_change_encrypts_nothing_also_after_a_restart() {
     clients[1].member.caught_up(&room());
     assert_eq!(clients[1].send("for whom?"), Err(Error::Lacking));
     assert_eq!(clients[1].renew(), Err(Error::Lacking));
+    let left = clients[1].member.leave(&room()).map(drop);
+    assert_eq!(left, Err(Error::Lacking));
     clients[1].read(&server);
     assert!(clients[1].send("for those who are in").is_ok());
 }

@@ -96,12 +96,12 @@ fn where_a_service_begins_anew_is_said_what_is_missing_and_nothing_if_nothing_is
         (
             5,
             Some(3),
-            "1 event from before #5 is gone from the service, and was not",
+            "1 event from before #5 was not read here, and is not shown",
         ),
         (
             9,
             Some(3),
-            "5 events from before #9 are gone from the service",
+            "5 events from before #9 were not read here, and are not",
         ),
         (2, Some(3), "! the service goes on from #2"),
         (9, None, "the service shows nothing from before #9"),
