@@ -70,9 +70,10 @@ impl Conversation {
             self.failed = vain::TOO_LATE;
             return;
         }
-        if matches!(frame, Frame::Change { .. }) {
+        if matches!(frame, Frame::Change { .. } | Frame::Leave { .. }) {
             self.lacks_change(effects);
         }
+        self.leaves &= !matches!(frame, Frame::Leave { .. });
         self.changes_at = self.now + CHANGE_AFTER;
         effects.push(Effect::Show(Show::Refused {
             content: None,

@@ -13,6 +13,14 @@ const MALLORY: usize = 2;
 
 /// Harry removes mallory, and says something of the new epoch; the server shows charly only that.
 fn hides_a_removal() -> (Server, Vec<Host>) {
+    let (mut server, mut hosts) = removes_mallory();
+    hosts[0].say("among us");
+    settle(&mut server, &mut hosts);
+    (server, hosts)
+}
+
+/// The server does not show charly that harry has removed mallory.
+fn removes_mallory() -> (Server, Vec<Host>) {
     let (mut server, mut hosts) = connected(&["harry", "charly", "mallory"], JoinPolicy::Invited);
     for newcomer in [CHARLY, MALLORY] {
         let (harry, others) = hosts.split_at_mut(1);
@@ -23,8 +31,6 @@ fn hides_a_removal() -> (Server, Vec<Host>) {
     hosts[0].remove("mallory");
     settle(&mut server, &mut hosts);
     assert!(!hosts[MALLORY].is_in());
-    hosts[0].say("among us");
-    settle(&mut server, &mut hosts);
     (server, hosts)
 }
 
@@ -127,6 +133,32 @@ fn who_comes_back_to_a_state_without_what_was_shown_is_asked_first() {
     conversation.welcome(None, now() + 700);
     let effects = conversation.group(Some((&info, &tree)), now() + 700);
     assert!(effects.iter().any(|one| matches!(one, Effect::Send(..))));
+}
+
+/// What it asks for is refused as too late, and nothing shows why: that it has not left is told.
+#[test]
+fn who_leaves_while_a_change_is_hidden_is_still_in_and_may_leave_later() {
+    let (mut server, mut hosts) = removes_mallory();
+    let left = hosts[CHARLY].conversation.leave(now()).unwrap();
+    hosts[CHARLY].effects.extend(left);
+    settle(&mut server, &mut hosts);
+    later(&mut server, &mut hosts, 40);
+    let refused = |show: &Show| matches!(show, Show::Refused { .. });
+    assert!(hosts[CHARLY].shown.iter().any(refused));
+    assert!(!hosts[CHARLY].conversation.is_leaving() && hosts[CHARLY].is_in());
+    hosts[CHARLY].say("still here");
+    settle(&mut server, &mut hosts);
+    let waits = hosts[CHARLY].conversation.waits_for();
+    assert_eq!(waits, Some(Waits::Hidden));
+    hosts[CHARLY].hidden = None;
+    for seconds in [101, 170] {
+        later(&mut server, &mut hosts, seconds);
+    }
+    assert_eq!(hosts[0].said(), ["still here"]);
+    let left = hosts[CHARLY].conversation.leave(now()).unwrap();
+    hosts[CHARLY].effects.extend(left);
+    settle(&mut server, &mut hosts);
+    assert!(hosts[CHARLY].conversation.has_left());
 }
 
 /// The room is read again each minute, in a session of its own.

@@ -70,7 +70,8 @@ impl Sealed {
             .as_ref()
             .is_ok_and(|effects| !effects.iter().any(is_sent));
         let mut tasks = self.changed(command, said)?;
-        if waits {
+        // What was refused at once waits no more.
+        if waits && self.conversation.waits_for().is_some() {
             let why = match (self.is_in(), self.conversation.waits_for()) {
                 (true, Some(Waits::Other)) => "as soon as the other one is in this group",
                 (true, _) => "as soon as the room is read and its group is not being changed",
