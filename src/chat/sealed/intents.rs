@@ -197,18 +197,23 @@ impl Sealed {
     }
 
     fn claim_later(&mut self, claim: Claim, error: &anyhow::Error) -> Vec<Task> {
+        let is_nowhere = match error.downcast_ref() {
+            Some(Unanswered::NotThere { .. }) => true,
+            // What waits already does not end with one answer that was lost.
+            Some(Unanswered::Silent { .. }) => claim.in_vain > 0,
+            _ => false,
+        };
         let after = match error.downcast_ref() {
             Some(Unanswered::Later { after, .. }) if *after <= PATIENCE => {
                 Some(*after + Duration::from_secs(1))
             }
-            Some(Unanswered::NotThere { .. }) => {
+            _ if is_nowhere => {
                 let pause = NOT_THERE.get(claim.in_vain as usize);
                 pause.map(|seconds| Duration::from_secs(*seconds))
             }
             _ => None,
         };
         let command = claim.command();
-        let is_nowhere = matches!(error.downcast_ref(), Some(Unanswered::NotThere { .. }));
         let member = self.conversation.member();
         // Who comes in meanwhile goes on with what waited.
         if is_nowhere && claim.in_vain == 0 && member.is_out(self.conversation.room()) {
