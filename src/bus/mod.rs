@@ -40,6 +40,7 @@ pub use message::{
 };
 pub use packages::Packages;
 pub use part::{PART, members_after};
+pub(crate) use settings::time;
 pub use settings::{ClusterId, Contradiction, ImportId, Incomplete, JournalKind, Settings};
 
 use crate::room::{Epoch, Event, Incarnation, Millis, RoomId, Seq, ShardId};

@@ -2,6 +2,7 @@
 
 use super::FORMATS;
 use crate::room::Millis;
+use chrono::{DateTime, SecondsFormat, Utc};
 use std::fmt;
 use uuid::Uuid;
 
@@ -127,6 +128,15 @@ pub enum Contradiction {
      then this"
 )]
 pub struct Incomplete;
+
+/// A time for people: RFC 3339, to the second, UTC.
+pub(crate) fn time(at: Millis) -> String {
+    let time = i64::try_from(at.0)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    time.unwrap_or(DateTime::<Utc>::MAX_UTC)
+        .to_rfc3339_opts(SecondsFormat::Secs, true)
+}
 
 impl Settings {
     /// Whether all rooms are there.

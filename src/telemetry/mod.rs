@@ -9,8 +9,7 @@ mod level;
 mod lines;
 pub mod trace;
 
-use crate::room::Millis;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{SecondsFormat, Utc};
 use lines::Lines;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,15 +33,6 @@ use tracing_subscriber::{
     registry,
     util::SubscriberInitExt,
 };
-
-/// A time for people: RFC 3339, to the second, UTC.
-pub(crate) fn shown(at: Millis) -> String {
-    let time = i64::try_from(at.0)
-        .ok()
-        .and_then(DateTime::from_timestamp_millis);
-    time.unwrap_or(DateTime::<Utc>::MAX_UTC)
-        .to_rfc3339_opts(SecondsFormat::Secs, true)
-}
 
 /// How long the end of a process may wait for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

@@ -2,9 +2,9 @@
 //! may be so.
 
 use crate::{
+    bus::time,
     journal::Behind,
     room::{Epoch, Millis, RoomId, ShardId},
-    telemetry::shown,
 };
 use std::{
     collections::BTreeMap,
@@ -115,7 +115,7 @@ fn holds(until: Millis) -> String {
     format!(
         "what was erased or purged, or is let go, is removed after {}: a backup is being taken \
          (safe-chat journal hold)",
-        shown(until)
+        time(until)
     )
 }
 

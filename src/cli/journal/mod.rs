@@ -9,9 +9,9 @@ use crate::{
         hold::{MOST, hold},
         look::{Looked, look},
     },
+    bus::time,
     journal::inspect::{HEAD, inspect},
     room::RoomId,
-    telemetry::shown,
 };
 use anyhow::bail;
 use std::ops::ControlFlow;
@@ -69,7 +69,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
                 Some(until) => format!(
                     "nothing of what is erased, purged or let go is removed until {}: back up, \
                      then `safe-chat journal hold 0`\n",
-                    shown(until)
+                    time(until)
                 ),
                 None => "nodes remove what is erased, purged or let go\n".to_owned(),
             };
