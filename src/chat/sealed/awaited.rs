@@ -69,11 +69,13 @@ impl Sealed {
     }
 
     /// A change of the group is made, and may be on its way for long.
-    pub(super) fn note_changing(&mut self, command: &str, effects: &[Effect]) {
+    pub(super) fn note_changing(&mut self, command: &str, effects: &[Effect]) -> bool {
         let is_change = |one: &Effect| matches!(one, Effect::Send(_, Outgoing::Handshake(_)));
-        if effects.iter().any(is_change) {
+        let is_noted = effects.iter().any(is_change);
+        if is_noted {
             self.changing = Some(command.into());
         }
+        is_noted
     }
 
     /// Nothing is on its way any more.

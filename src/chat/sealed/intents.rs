@@ -329,8 +329,13 @@ impl Sealed {
     ) -> Result<Vec<Task>> {
         let why = match change {
             Ok(effects) => {
-                self.note_changing(command, &effects);
-                return self.perform(effects, None);
+                let is_change = self.note_changing(command, &effects);
+                let mut tasks = self.perform(effects, None)?;
+                if is_change && !self.is_connected {
+                    let note = format!("{command}: it goes as soon as there is a connection");
+                    tasks.push(Task::Note(note));
+                }
+                return Ok(tasks);
             }
             Err(why) => why,
         };

@@ -32,6 +32,14 @@ impl Sealed {
                 }
                 | Show::Unseen { .. },
             ) => Task::NotSent(self.said_of(show, event)),
+            (None, Show::Refused { .. }) => {
+                let said = self.said_of(show, event);
+                // Which it was, where somebody typed it.
+                Task::Note(match (self.changing.take(), said.strip_prefix("! ")) {
+                    (Some(command), Some(said)) => format!("! {command}: {said}"),
+                    _ => said,
+                })
+            }
             (None, other) => Task::Note(self.said_of(other, event)),
         })
     }
