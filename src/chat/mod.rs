@@ -132,6 +132,9 @@ async fn stay(
             let mut sealed = Sealed::open((&file, own), room, door, &options.url[0], tls)?;
             with.into_iter().for_each(|other| sealed.meets(other));
             sealed.resumes(carried.claims_of(&options.room));
+            if options.url.len() > 1 {
+                sealed.asks_later();
+            }
             sealed.shares_history(options.share_history);
             Some(sealed)
         }

@@ -65,6 +65,11 @@ pub(super) fn http(tls: Option<&Arc<ClientConfig>>, gateway: &Gateway) -> Http {
 }
 
 impl Sealed {
+    /// There are several gateways: which of them is to be asked the first session says.
+    pub(in super::super) fn asks_later(&mut self) {
+        self.publishing.waits();
+    }
+
     /// The session is at this gateway: questions go there, too, for others may be down.
     pub(in super::super) fn asks_at(&mut self, gateway: &Gateway) {
         self.keys = Keys::new(KeyPair::from_seed(&self.identity.seed()), gateway);

@@ -68,7 +68,7 @@ impl Sealed {
         all.any(|one| one.key == *key && one.allow.is_none())
     }
 
-    /// A change of the group is made, and may be on its way for long.
+    /// Whether a change of the group is made, which may be on its way for long.
     pub(super) fn note_changing(&mut self, command: &str, effects: &[Effect]) -> bool {
         let is_change = |one: &Effect| matches!(one, Effect::Send(_, Outgoing::Handshake(_)));
         let is_noted = effects.iter().any(is_change);

@@ -7,7 +7,6 @@ use super::{AGAIN, PACKAGES, PORTION, Task, asks::Unanswered};
 pub(super) struct Publishing {
     /// Ticks until it is looked again how many are there.
     looks_in: Option<u32>,
-    /// There was a session: before that it is not known which gateway can be asked.
     has_begun: bool,
     /// Fewer than the least were there: all are made that there should be.
     is_filling: bool,
@@ -18,7 +17,7 @@ pub(super) struct Publishing {
 impl Default for Publishing {
     fn default() -> Self {
         Self {
-            looks_in: None,
+            looks_in: Some(0),
             has_begun: false,
             is_filling: false,
             portion: PORTION.0,
@@ -28,9 +27,14 @@ impl Default for Publishing {
 }
 
 impl Publishing {
+    /// It is looked when a session has begun: before, it is not known which gateway can be asked.
+    pub(super) fn waits(&mut self) {
+        self.looks_in = None;
+    }
+
     /// A session began.
     pub(super) fn begin(&mut self) {
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if !self.has_begun {
             self.looks_in = Some(0);
         }
     }
@@ -38,6 +42,7 @@ impl Publishing {
     /// Time goes on; whether it is to be looked now.
     pub(super) fn is_due(&mut self) -> bool {
         let is_due = self.looks_in == Some(0);
+        self.has_begun |= is_due;
         self.looks_in = self.looks_in.and_then(|ticks| ticks.checked_sub(1));
         is_due
     }
@@ -88,6 +93,7 @@ mod tests {
     #[test]
     fn a_new_device_publishes_in_portions_until_there_are_enough() {
         let mut publishing = Publishing::default();
+        publishing.waits();
         assert!(!publishing.is_due(), "before a session");
         publishing.begin();
         assert!(publishing.is_due() && !publishing.is_due());
