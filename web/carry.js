@@ -32,8 +32,8 @@ export class Carry {
     $("key-load").addEventListener("click", () => this.open(""));
     $("carry-from-file").addEventListener("click", () => $("key-file").click());
     $("key-file").addEventListener("change", () => this.chosen());
-    $("carry-close").addEventListener("click", () => $("carry").close());
-    // What it showed is not there for whoever looks next.
+    // What it showed is not there for whoever looks next; the event of a closing comes later.
+    $("carry-close").addEventListener("click", () => { this.clear(); $("carry").close(); });
     $("carry").addEventListener("close", () => this.clear());
     $("carry-form").addEventListener("submit", (submit) => { submit.preventDefault(); this.go(submit.submitter === $("carry-show")); });
   }
