@@ -112,13 +112,10 @@ impl Schedule {
         } else {
             self.backoff.next().unwrap_or(self.delays.most)
         };
-        self.foreign = if lost.is_foreign() {
-            self.foreign + 1
-        } else {
-            0
-        };
+        let is_foreign = lost.is_foreign();
+        self.foreign = if is_foreign { self.foreign + 1 } else { 0 };
         // Another address may be the right one.
-        let waits = lost.is_foreign() && (self.was_in || self.foreign < self.gateways);
+        let waits = is_foreign && (self.was_in || self.foreign < self.gateways);
         let (wait, new_device) = match when {
             When::Never if self.insists || waits => (usual, false),
             When::Never => return Next::End,

@@ -46,23 +46,18 @@ pub(crate) async fn newest(config: &Config) -> anyhow::Result<Newest> {
     let bus = Nats::connect(&bus).await?;
     let journal = in_cassandra(config, Some(stored)).await?;
     let (rooms, behind) = ends_before(&*journal, &bus).await?;
+    let another = |room: &RoomId, place| Newest::Less(format!("room {room}: {}", Differs(place)));
     if let Some(behind) = behind {
         if let Some(end) = Hole::between(behind.journaled, behind.published.next())
             && let Some(place) = differs(&*journal, &bus, &behind.room, end).await?
         {
-            return Ok(Newest::Less(format!(
-                "room {}: {}",
-                behind.room,
-                Differs(place)
-            )));
+            return Ok(another(&behind.room, place));
         }
         return Ok(Newest::Less(behind.to_string()));
     }
     for (room, published) in &rooms {
         match lacks(&*journal, &bus, room, *published).await? {
-            Lacks::Another(place) => {
-                return Ok(Newest::Less(format!("room {room}: {}", Differs(place))));
-            }
+            Lacks::Another(place) => return Ok(another(room, place)),
             Lacks::These(lacks) if lacks.is_empty() => {}
             Lacks::These(lacks) => {
                 let lacks = Hole::list(&lacks);

@@ -36,6 +36,11 @@ impl Hole {
         self.last.0 - self.first.0 + 1
     }
 
+    /// How many places are missing in all of them.
+    pub fn total(holes: &[Self]) -> u64 {
+        holes.iter().map(Self::count).sum()
+    }
+
     /// The first of many, for people.
     pub fn list(holes: &[Self]) -> String {
         let told = holes.iter().take(TOLD).map(Self::to_string);

@@ -73,7 +73,7 @@ impl Parts {
     }
 
     /// Removes a room, if that is what it is still when it is opened under a claim. `false`: it is
-    /// not. Whatever is returned, the journal has it no longer open.
+    /// not, or nothing may be removed now. Whatever is returned, the journal has it no longer open.
     pub(super) async fn retire(&self, claim: Claim, gone: &Gone) -> Result<bool, journal::Error> {
         if self.is_held().await? {
             return Ok(false);

@@ -83,7 +83,7 @@ struct Stored {
     journal: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keyspace: Option<String>,
-    #[serde(default, skip_serializing_if = "is_unknown")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     format: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
@@ -91,19 +91,15 @@ struct Stored {
     import: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moved: Option<String>,
-    #[serde(default, skip_serializing_if = "is_never")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     held_until: u64,
     /// What later versions add: kept when the record is written again.
     #[serde(flatten)]
     later: BTreeMap<String, serde_json::Value>,
 }
 
-fn is_unknown(format: &u32) -> bool {
-    *format == 0
-}
-
-fn is_never(at: &u64) -> bool {
-    *at == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// A node's record as it is stored.

@@ -71,9 +71,9 @@ impl Sealed {
             .is_ok_and(|effects| !effects.iter().any(is_sent));
         let mut tasks = self.changed(command, said)?;
         // What was refused at once waits no more.
-        if waits && self.conversation.waits_for().is_some() {
-            let why = match (self.is_in(), self.conversation.waits_for()) {
-                (true, Some(Waits::Other)) => "as soon as the other one is in this group",
+        if waits && let Some(what) = self.conversation.waits_for() {
+            let why = match (self.is_in(), what) {
+                (true, Waits::Other) => "as soon as the other one is in this group",
                 (true, _) => "as soon as the room is read and its group is not being changed",
                 (false, _) => "as soon as you are in the group of this room",
             };

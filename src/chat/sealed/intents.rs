@@ -228,14 +228,14 @@ impl Sealed {
             };
             return vec![Task::Note(format!("! {command}: {error:#}{then}"))];
         };
-        let note = match (!is_nowhere, claim.in_vain) {
-            (true, _) => Some(format!(
+        let note = match (is_nowhere, claim.in_vain) {
+            (false, _) => Some(format!(
                 "! {command}: {error:#}. It is asked again then, by itself"
             )),
-            (false, 0) => Some(format!(
+            (true, 0) => Some(format!(
                 "{command}: {error:#}. They are let in as soon as it is there, within 10 minutes"
             )),
-            (false, _) => None,
+            (true, _) => None,
         };
         let claim = Claim {
             is_again: true,

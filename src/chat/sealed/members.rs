@@ -125,20 +125,20 @@ impl Sealed {
             return "you are not in the group of this room".into();
         }
         let former = |key: &Public| self.kept.former(key);
-        words::members(&members, &self.reader(), &former) + self.doubt(is_open)
+        words::members(&members, &self.reader(), &former) + self.caveat(is_open)
     }
 
     /// 60 digits that all see who are in the same group.
     pub(in super::super) fn code(&self, is_open: bool) -> String {
         let room = self.conversation.room();
         match self.conversation.member().room_code(room) {
-            Some(code) => code + self.doubt(is_open),
+            Some(code) => code + self.caveat(is_open),
             None => "you are not in the group of this room".into(),
         }
     }
 
     /// What there is to know beside what is known of the group.
-    fn doubt(&self, is_open: bool) -> &'static str {
+    fn caveat(&self, is_open: bool) -> &'static str {
         let member = self.conversation.member();
         match member.is_lacking(self.conversation.room()) {
             true => HIDDEN,

@@ -307,7 +307,7 @@ impl Told {
                 self.rooms += 1;
                 self.changed += u64::from(taken.is_changed);
                 self.added += taken.added;
-                let missing = taken.holes.iter().map(Hole::count).sum::<u64>();
+                let missing = Hole::total(&taken.holes);
                 if !taken.no_place.is_empty() {
                     say(&format!(
                         "room {room}: events {} came and are missing, but something else is stored \

@@ -62,8 +62,7 @@ impl Report {
 
     /// What is wrong, in a word for people and scripts, and what that means; `None`: nothing is.
     pub fn verdict(&self) -> Option<(&'static str, String)> {
-        let missing: u64 = self.holes.iter().map(Hole::count).sum();
-        let on_bus: u64 = self.on_bus.iter().map(Hole::count).sum();
+        let (missing, on_bus) = (Hole::total(&self.holes), Hole::total(&self.on_bus));
         match (self.problems.is_empty(), missing) {
             (false, _) => {
                 let what = "is damaged: do not write to it before you know why";
@@ -105,8 +104,7 @@ impl fmt::Display for Report {
         let verdict = self.verdict().map_or("sound", |(word, _)| word);
         let (hidden, claims) = (self.hidden, self.claims);
         let gone = self.first.map_or(0, |first| first.0.saturating_sub(1));
-        let missing: u64 = self.holes.iter().map(Hole::count).sum();
-        let there = self.head.0.saturating_sub(gone + missing);
+        let there = self.head.0.saturating_sub(gone + Hole::total(&self.holes));
         writeln!(
             f,
             "{verdict}: {there} events, {hidden} rows that do not count, {claims} claims"
