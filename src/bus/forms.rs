@@ -17,7 +17,7 @@ use tokio::time::sleep;
 /// `room::Body::Erased`). 8: rooms that are gone are removed (`journal::Journal::retire`), and in
 /// Cassandra come back by a snapshot alone; what somebody signs of the devices that count names the
 /// room (`seal::List`). 9: what the next event of a room is to take along is stored beside its
-/// snapshot (`room::Carried`).
+/// snapshot (`room::Carried`), and removals can be held ([`super::Settings::held`]).
 pub const FORMATS: u32 = 9;
 
 /// How often it is looked whether newer forms are stored.

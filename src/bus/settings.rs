@@ -6,6 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use std::fmt;
 use uuid::Uuid;
 
+/// The first forms of which every version holds removals.
+const HOLDS: u32 = 9;
+
 /// What all nodes of a cluster must agree on. Whatever is open was not known when it was stored,
 /// and is filled in by the first node that knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +132,18 @@ pub enum Contradiction {
 )]
 pub struct Incomplete;
 
+/// Why removals cannot be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the cluster stores forms up to {stored}, so a node may run whose version knows no hold, and \
+     removes all the same (FORMS below {HOLDS} in `safe-chat admin members`): upgrade it, or back \
+     up with all nodes stopped"
+)]
+pub struct NotHeld {
+    /// Stored in the registry.
+    stored: u32,
+}
+
 /// A time for people: RFC 3339, to the second, UTC.
 pub(crate) fn time(at: Millis) -> String {
     let time = i64::try_from(at.0)
@@ -181,6 +196,19 @@ impl Settings {
             import: self.import.filter(|_| lacks_another),
             ..self
         }
+    }
+
+    /// With nothing removed until then, or for longer where somebody else's backup takes longer.
+    pub fn held(self, until: Millis) -> Result<Self, NotHeld> {
+        if self.format < HOLDS {
+            return Err(NotHeld {
+                stored: self.format,
+            });
+        }
+        Ok(Self {
+            held_until: self.held_until.max(until),
+            ..self
+        })
     }
 
     /// Whether another import has to be completed first.
@@ -337,6 +365,24 @@ mod tests {
         assert_eq!(first.contradiction(&second), None, "one bus, one record");
         assert_eq!(first.filled(&second), first);
         assert_eq!(first.filled(&open), first);
+    }
+
+    #[test]
+    fn a_hold_ends_with_the_longest_and_needs_versions_that_know_it() {
+        let older = Settings {
+            format: 8,
+            ..whole(JournalKind::Bus)
+        };
+        assert_eq!(older.held(Millis(60)), Err(NotHeld { stored: 8 }));
+        let settings = Settings { format: 9, ..older };
+        let until = |settings: Settings| settings.held_until;
+        assert_eq!(settings.held(Millis(60)).map(until), Ok(Millis(60)));
+        let held = Settings {
+            held_until: Millis(60),
+            ..settings
+        };
+        assert_eq!(held.held(Millis(10)), Ok(held), "another backup goes on");
+        assert_eq!(held.held(Millis(90)).map(until), Ok(Millis(90)));
     }
 
     #[test]

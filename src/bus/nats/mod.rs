@@ -305,6 +305,7 @@ impl Nats {
             })
         })
         .await
+        .map(drop)
     }
 
     /// Notes in the cluster's settings that rooms are missing until this import is completed.
@@ -326,6 +327,7 @@ impl Nats {
             false => Ok(stored.begun(import)),
         })
         .await
+        .map(drop)
     }
 
     /// Notes in the cluster's settings that no room of an import is missing. Nobody may be writing
@@ -333,6 +335,7 @@ impl Nats {
     pub async fn complete(&self, import: ImportId) -> Result<(), Error> {
         self.change_settings(|stored| Ok(stored.completed(import)))
             .await
+            .map(drop)
     }
 
     /// Notes in the cluster's settings that another one has its rooms from now on.
@@ -344,26 +347,39 @@ impl Nats {
             })
         })
         .await
+        .map(drop)
     }
 
-    /// Notes in the cluster's settings until when nothing is to be removed of what rooms let go.
-    pub async fn hold(&self, until: Millis) -> Result<(), Error> {
+    /// Notes in the cluster's settings until when at least nothing is to be removed of what rooms
+    /// let go; until when that is now. [`Error::Unusable`]: a node may run that removes all the
+    /// same.
+    pub async fn hold(&self, until: Millis) -> Result<Millis, Error> {
+        let held = |stored: Settings| {
+            let held = stored.held(until);
+            held.map_err(|why| Error::Unusable(why.to_string()))
+        };
+        Ok(self.change_settings(held).await?.held_until)
+    }
+
+    /// Notes in the cluster's settings that what rooms let go is removed, whoever held it.
+    pub async fn release(&self) -> Result<(), Error> {
         self.change_settings(|stored| {
             Ok(Settings {
-                held_until: until,
+                held_until: Millis(0),
                 ..stored
             })
         })
         .await
+        .map(drop)
     }
 
     async fn change_settings(
         &self,
-        change: impl FnOnce(Settings) -> Result<Settings, Error>,
-    ) -> Result<(), Error> {
+        change: impl Fn(Settings) -> Result<Settings, Error>,
+    ) -> Result<Settings, Error> {
         let changed = settings::change(&self.registry, &self.subjects, change).await?;
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(changed);
-        Ok(())
+        Ok(changed)
     }
 
     /// The version of the server, for people.

@@ -145,26 +145,34 @@ pub(super) async fn agree(
             }
         }
     }
-    Err(Error::Unavailable(
-        "the settings were changed while they were read: try again".into(),
-    ))
+    Err(in_use())
 }
 
-/// Changes the settings. Nobody may be writing rooms.
+fn in_use() -> Error {
+    Error::Unavailable("the settings were changed while they were read: try again".into())
+}
+
+/// Changes the settings as they are, also where somebody else changes them at the same time.
 pub(super) async fn change(
     link: &Link,
     subjects: &Subjects,
-    change: impl FnOnce(Settings) -> Result<Settings, Error>,
+    change: impl Fn(Settings) -> Result<Settings, Error>,
 ) -> Result<Settings, Error> {
     let bucket = subjects.bucket("SHARDS");
-    let Found::Stored(stored, previous) = find(link, subjects).await? else {
-        return Err(Error::Unusable(format!("{bucket} has no settings")));
-    };
-    let wanted = change(stored)?;
-    if wanted != stored {
-        put(link, subjects, &wanted, previous).await?;
+    for _ in 0..ATTEMPTS {
+        let Found::Stored(stored, previous) = find(link, subjects).await? else {
+            return Err(Error::Unusable(format!("{bucket} has no settings")));
+        };
+        let wanted = change(stored)?;
+        if wanted == stored {
+            return Ok(wanted);
+        }
+        match put(link, subjects, &wanted, previous).await {
+            Err(Error::Conflict(_)) => {}
+            done => return done.map(|()| wanted),
+        }
     }
-    Ok(wanted)
+    Err(in_use())
 }
 
 /// Makes sure that the settings of a running cluster are there, as `ours`, which learns what others

@@ -10,7 +10,11 @@ mod host;
 mod nats;
 
 use super::{Settings, stdout::print};
-use crate::app::look;
+use crate::{
+    app::{hold, look},
+    bus::time,
+    room::Millis,
+};
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
@@ -82,6 +86,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     #[cfg(feature = "cassandra")]
     let of_cassandra = cassandra::look(&config, refusal.as_deref()).await;
     found.push(cluster(refusal.clone()));
+    found.push(removals(hold::held(&config).await));
     #[cfg(feature = "cassandra")]
     {
         found.extend(of_cassandra);
@@ -110,6 +115,23 @@ fn cluster(refusal: Option<String>) -> Finding {
             State::Ok,
             "nothing keeps a node of this configuration out",
         ),
+    }
+}
+
+/// Whether what rooms let go is removed.
+fn removals(held_until: Option<Millis>) -> Finding {
+    let check = "cluster: removals";
+    match held_until {
+        Some(until) => Finding::new(
+            check,
+            State::Warn,
+            format!(
+                "nodes remove nothing of what is erased, purged or let go until {}: once no \
+                 backup runs, `safe-chat journal hold 0`",
+                time(until)
+            ),
+        ),
+        None => Finding::new(check, State::Ok, "nothing holds what is to go"),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) enum Command {
     },
     /// Have nodes remove nothing of what is erased, purged or let go while servers are backed up
     Hold {
-        /// For so many minutes; 0: no longer
+        /// For so many minutes, or longer where somebody else holds it; 0: no longer, whoever does
         #[arg(value_parser = clap::value_parser!(u64).range(..=MOST))]
         minutes: u64,
         #[command(flatten)]

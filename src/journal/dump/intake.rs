@@ -180,9 +180,9 @@ impl<E: Elect> Intake<E> {
     /// Saves a room in place of its newest snapshot, with what was put beside that.
     async fn save_again(&mut self, room: &RoomId, state: &State) -> Result<(), Error> {
         let claim = self.claim(room).await?;
-        patiently(|| self.journal.save_snapshot(room, claim, state)).await?;
+        definite(|| self.journal.save_snapshot(room, claim, state)).await?;
         if let Some(carried) = &state.beside {
-            patiently(|| self.journal.save_carried(room, claim, carried)).await?;
+            definite(|| self.journal.save_carried(room, claim, carried)).await?;
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl<E: Elect> Intake<E> {
             return Ok(*claim);
         }
         let (me, least) = self.elect.elect(shard).await?;
-        let claim = patiently(|| self.journal.claim(shard, me, least)).await?;
+        let claim = definite(|| self.journal.claim(shard, me, least)).await?;
         self.claims.insert(shard, claim);
         Ok(claim)
     }
@@ -230,7 +230,7 @@ impl<E: Elect> Intake<E> {
     /// Claims the room's shard, and opens the room.
     async fn open(&mut self, room: &RoomId, was: Seq) -> Result<Target, Error> {
         let claim = self.claim(room).await?;
-        let opened = patiently(|| self.journal.open_reaching(room, claim, was)).await?;
+        let opened = definite(|| self.journal.open_reaching(room, claim, was)).await?;
         let state = opened.replay();
         if state.head != was {
             self.journal.close(room);
@@ -375,7 +375,7 @@ impl Target {
         self.save(state).await?;
         let start = state.kept.first();
         if self.was > Seq::ZERO && start > Seq(1) {
-            patiently(|| self.journal.trim(&self.room, self.claim, start)).await?;
+            definite(|| self.journal.trim(&self.room, self.claim, start)).await?;
         }
         Ok(())
     }
@@ -400,7 +400,7 @@ impl Target {
             epoch: self.claim.epoch(),
             events: self.draft.take(),
         };
-        patiently(|| self.journal.append(&self.room, self.claim, &commit)).await?;
+        definite(|| self.journal.append(&self.room, self.claim, &commit)).await?;
         commit
             .events
             .iter()
@@ -419,7 +419,7 @@ impl Target {
         };
         self.close();
         let opening = || self.journal.open_reaching(&self.room, self.claim, head);
-        let reached = patiently(opening).await?.head();
+        let reached = definite(opening).await?.head();
         if reached != head {
             return Err(Error::Refused(format!(
                 "room {} goes to {reached} where it should go to {head}: messages of its stream were \
@@ -438,12 +438,12 @@ impl Target {
         let mut state = state.clone();
         if self.state.away.is_used && !state.away.is_used {
             let generation = state.generation();
-            let recorded = patiently(|| self.journal.all_recorded(&self.room, generation)).await?;
+            let recorded = definite(|| self.journal.all_recorded(&self.room, generation)).await?;
             state.overrule(recorded.into_iter().map(|(user, _)| user));
         }
         state.forgets_records(&self.state.away.stale);
         let state = &state;
-        patiently(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
+        definite(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
         self.saved = state.head;
         Ok(())
     }
@@ -454,7 +454,7 @@ impl Target {
 }
 
 /// Repeats a call, identical, while its outcome may become definite.
-pub(super) async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, JournalError>
+pub(super) async fn definite<T, F>(mut call: impl FnMut() -> F) -> Result<T, JournalError>
 where
     F: Future<Output = Result<T, JournalError>>,
 {
