@@ -98,9 +98,15 @@ async fn nothing_is_removed_between_backups_while_that_is_held() {
     let held = cluster.run(&["journal", "hold", "30"], &[]).await;
     assert_eq!(held.code, Some(0), "{held:?}");
     let shorter = cluster.run(&["journal", "hold", "1"], &[]).await;
-    assert_eq!(shorter.stdout, held.stdout, "another backup takes no hold away");
+    assert_eq!(
+        shorter.stdout, held.stdout,
+        "another backup takes no hold away"
+    );
     let seen = cluster.run(&["doctor"], &[]).await;
-    assert!(seen.stdout.contains("`safe-chat journal hold 0`"), "{seen:?}");
+    assert!(
+        seen.stdout.contains("`safe-chat journal hold 0`"),
+        "{seen:?}"
+    );
     let streams = operator.streams().await.into_iter();
     let (events, beside): (Vec<_>, Vec<_>) = streams.partition(|it| it.ends_with("_EVT"));
     let mut backups = Vec::new();

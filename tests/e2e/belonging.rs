@@ -3,11 +3,12 @@
 
 use crate::{
     changed::{Scene, gets_in},
-    cluster::Cluster,
+    cluster::{Cluster, eventually},
     node::Ended,
     person::Person,
 };
 use async_nats::HeaderMap;
+use scylla::client::session_builder::SessionBuilder;
 use serde_json::{Value, json};
 
 /// Flags that let any port be taken.
@@ -134,6 +135,69 @@ async fn a_program_that_reads_too_little_does_not_start() {
     assert_eq!(settings(&scene).await, noted, "it left the record alone");
 }
 
+/// A cluster on a bus of its own, with its rooms in a keyspace of its own.
+async fn in_cassandra(claim: &str) -> Option<Scene> {
+    let cluster = Cluster::cassandra(claim)?;
+    let mut scene = Scene::new(claim).await?;
+    let prefix = scene.cluster.prefix().to_owned();
+    scene.cluster = cluster
+        .with_nats_at(scene.cluster.nats().into())
+        .with_prefix(&prefix);
+    Some(scene)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_journaled_in_a_keyspace_that_took_the_place_of_the_clusters() {
+    let Some(scene) = in_cassandra("a keyspace that is dropped under nodes").await else {
+        return;
+    };
+    let Scene {
+        cluster, operator, ..
+    } = &scene;
+    let mut node = cluster.node("only").await;
+    let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
+    assert_eq!(gets_in(&mut harry, "m1").await, 2);
+    let address = cluster.cassandra_address().expect("Cassandra");
+    let session = SessionBuilder::new().known_node(address).build().await;
+    let (session, keyspace) = (session.expect("a session"), cluster.keyspace());
+    let dropped = session.query_unpaged(format!("DROP KEYSPACE {keyspace}"), ());
+    dropped.await.expect("dropped");
+    eventually("it says that the keyspace is gone", async || {
+        node.unready().await.contains("is gone")
+    })
+    .await;
+    let made = cluster.run(&["migrate"], &[]).await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    eventually("it says that another one took the place", async || {
+        node.unready().await.contains("was put in the place")
+    })
+    .await;
+    harry.says("m2", "into nothing").await;
+    node.stop().await;
+    // What was sent there counts for nobody.
+    while let Ok(frame) = harry.json_or_close().await {
+        assert!(
+            frame["type"] != "journaled" && frame["type"] != "event",
+            "{frame}"
+        );
+    }
+    let ended = cluster.run(&["serve"], &ANY_PORTS).await;
+    is_refused(&ended, &["keyspace", "cannot be used"]);
+
+    // Without a backup: what the bus has is written there when the settings leave it open.
+    let mut noted = settings(&scene).await;
+    noted.as_object_mut().expect("an object").remove("keyspace");
+    let key = scene.key("SHARDS", "settings");
+    operator
+        .store(&key, HeaderMap::new(), &noted.to_string())
+        .await;
+    let recovered = cluster.run(&["journal", "recover"], &[]).await;
+    assert_eq!(recovered.code, Some(0), "{recovered:?}");
+    let mut node = cluster.node("again").await;
+    assert!(node.head("aaa").await >= 2, "its rooms are there");
+    node.ready().await;
+}
+
 /// What stands behind the last `nats kv put ... settings` of a line.
 fn typed(line: &str) -> &str {
     let (_, value) = line.rsplit_once("settings '").expect("a command");
@@ -142,16 +206,10 @@ fn typed(line: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_clusters_do_not_share_a_keyspace_nor_one_cluster_two_of_them() {
-    let Some(cluster) = Cluster::cassandra("two clusters in one keyspace") else {
-        return;
-    };
-    let Some(mut scene) = Scene::new("two clusters in one keyspace").await else {
+    let Some(scene) = in_cassandra("two clusters in one keyspace").await else {
         return;
     };
     let prefix = scene.cluster.prefix().to_owned();
-    scene.cluster = cluster
-        .with_nats_at(scene.cluster.nats().into())
-        .with_prefix(&prefix);
     let mut node = scene.cluster.node("only").await;
     let mut harry = Person::joins_in_json(&node, "aaa", "harry", "key-harry").await;
     assert_eq!(gets_in(&mut harry, "m1").await, 2);

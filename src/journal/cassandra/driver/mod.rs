@@ -4,6 +4,7 @@ mod connect;
 mod copies;
 mod errors;
 mod examine;
+mod identity;
 mod migrate;
 mod pins;
 mod schema;

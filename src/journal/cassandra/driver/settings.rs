@@ -14,7 +14,7 @@ use scylla::{
 use uuid::Uuid;
 
 /// The names of the ids.
-const KEYSPACE_ID: &str = "keyspace_id";
+pub(super) const KEYSPACE_ID: &str = "keyspace_id";
 const CLUSTER_ID: &str = "cluster_id";
 
 /// Stores the settings if there are none yet, and refuses to go on when the stored ones differ;
@@ -112,8 +112,8 @@ pub(super) async fn noted(
     session: &Session,
     config: &Config,
 ) -> Result<(Option<Uuid>, Option<ClusterId>), Error> {
-    let keyspace = read(session, config, KEYSPACE_ID).await?;
-    let cluster = read(session, config, CLUSTER_ID).await?;
+    let keyspace = read(session, &config.keyspace, KEYSPACE_ID).await?;
+    let cluster = read(session, &config.keyspace, CLUSTER_ID).await?;
     Ok((
         keyspace.and_then(|id| Uuid::parse_str(&id).ok()),
         cluster.as_deref().and_then(ClusterId::parse),
@@ -138,7 +138,7 @@ pub(super) async fn hand_over(
     {
         return Err(error);
     }
-    match read(session, config, CLUSTER_ID).await? {
+    match read(session, &config.keyspace, CLUSTER_ID).await? {
         Some(stored) if stored == to.to_string() => Ok(()),
         other => Err(Error::Unusable(format!(
             "keyspace {keyspace} is that of cluster {}, not of {from}: it was left so",
@@ -154,7 +154,7 @@ async fn fix(
     name: &str,
     wanted: &str,
 ) -> Result<String, Error> {
-    if let Some(stored) = read(session, config, name).await? {
+    if let Some(stored) = read(session, &config.keyspace, name).await? {
         return Ok(stored);
     }
     let statement = format!(
@@ -178,14 +178,19 @@ async fn fix(
             config.keyspace
         ))
     };
-    read(session, config, name).await?.ok_or_else(missing)
+    read(session, &config.keyspace, name)
+        .await?
+        .ok_or_else(missing)
 }
 
-async fn read(session: &Session, config: &Config, name: &str) -> Result<Option<String>, Error> {
-    let mut statement = Statement::new(format!(
-        "SELECT value FROM {}.metadata WHERE name = ?",
-        config.keyspace
-    ));
+/// The setting, if it is stored.
+pub(super) async fn read(
+    session: &Session,
+    keyspace: &str,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let statement = format!("SELECT value FROM {keyspace}.metadata WHERE name = ?");
+    let mut statement = Statement::new(statement);
     statement.set_consistency(Consistency::LocalSerial);
     let result = session
         .query_unpaged(statement, (name,))

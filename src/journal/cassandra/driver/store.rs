@@ -4,6 +4,7 @@ use super::{
     Config,
     connect::{applied, release, unreadable},
     errors,
+    identity::Identity,
     settings::{self, Belongs},
     statements::Statements,
     watch,
@@ -74,6 +75,7 @@ pub struct Tables {
     pub(super) session: Arc<Session>,
     pub(super) statements: Statements,
     partitions: Partitions,
+    identity: Arc<Identity>,
     failed: Mutex<Option<(Instant, String)>>,
 }
 
@@ -85,11 +87,13 @@ impl Tables {
     ) -> Result<Self, Error> {
         let statements = Statements::prepare(&session, config).await?;
         let session = Arc::new(session);
-        watch::start(&session);
+        let identity = Arc::new(Identity::new(config.keyspace.clone()));
+        watch::start(&session, &identity);
         Ok(Self {
             session,
             statements,
             partitions,
+            identity,
             failed: Mutex::default(),
         })
     }
@@ -102,7 +106,11 @@ impl Tables {
         cluster: ClusterId,
         expected: Option<Uuid>,
     ) -> Result<Belongs, Error> {
-        settings::claim(&self.session, config, cluster, expected).await
+        let belongs = settings::claim(&self.session, config, cluster, expected).await?;
+        if belongs.cluster == Some(cluster) {
+            self.identity.expect(belongs.keyspace);
+        }
+        Ok(belongs)
     }
 
     /// Makes the keyspace that of another cluster, if it is `from`'s, or is `to`'s already.
@@ -296,6 +304,8 @@ impl Store for Tables {
         expected: Option<Epoch>,
         fence: &Fence,
     ) -> Result<bool, Error> {
+        // Claims of before are not there: nobody writes into a keyspace that took its place.
+        self.identity.check(&self.session).await?;
         let (epoch, owner, shard) = (
             number(fence.epoch.0),
             fence.owner.to_bytes(),
@@ -472,6 +482,7 @@ impl Store for Tables {
     }
 
     fn ready(&self) -> Result<(), String> {
+        self.identity.ready()?;
         match &*self.failed.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((at, why)) if at.elapsed() < RECENT => return Err(why.clone()),
             _ => {}

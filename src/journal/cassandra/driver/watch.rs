@@ -1,6 +1,7 @@
-//! Watches which nodes of Cassandra are connected, and tells when that changes. The driver connects
-//! again by itself, and says more of it than an operator needs.
+//! Watches which nodes of Cassandra are connected, and which keyspace is there, and tells when that
+//! changes. The driver connects again by itself, and says more of it than an operator needs.
 
+use super::identity::Identity;
 use crate::metric;
 use scylla::client::session::Session;
 use std::{
@@ -13,14 +14,23 @@ use tracing::{info, warn};
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Of so many looks one is at the keyspace too, which asks a majority of the servers.
+const KEYSPACE_EVERY: u32 = 5;
+
 /// Looks until the session is over.
-pub(super) fn start(session: &Arc<Session>) {
-    tokio::spawn(run(Arc::downgrade(session)));
+pub(super) fn start(session: &Arc<Session>, identity: &Arc<Identity>) {
+    tokio::spawn(run(Arc::downgrade(session), identity.clone()));
 }
 
-async fn run(session: Weak<Session>) {
+async fn run(session: Weak<Session>, identity: Arc<Identity>) {
     let mut before = Vec::new();
+    let mut looks = (0..KEYSPACE_EVERY).cycle();
     while let Some(session) = session.upgrade() {
+        if looks.next() == Some(0)
+            && let Err(error) = identity.check(&session).await
+        {
+            tracing::debug!(%error, "the keyspace cannot be used now");
+        }
         let (connected, lost) = nodes(&session);
         metric::CASSANDRA_NODES
             .of("connected")
