@@ -108,7 +108,8 @@ async fn erase(
             journal.rewrite(&room(), claim, part).await?;
         }
     }
-    assert!(journal.drop_rewritten(&room(), claim, BELOW).await?);
+    let adopted = journal.adopt_rewritten(&room(), claim, BELOW).await?;
+    assert!(journal.drop_rewritten(&room(), claim, adopted).await?);
     Ok(())
 }
 
@@ -363,7 +364,10 @@ async fn a_damaged_page_of_copies_is_a_hole() {
         saved.unwrap();
     }
     journal.rewrite(&room(), claim, &all[..200]).await.unwrap();
-    let dropped = journal.drop_rewritten(&room(), claim, Seq(201)).await;
+    let adopted = journal.adopt_rewritten(&room(), claim, Seq(201)).await;
+    let dropped = journal
+        .drop_rewritten(&room(), claim, adopted.unwrap())
+        .await;
     assert!(dropped.unwrap());
     let second = "copies.room.0.1.0";
     let (_, revision) = bus.get(second).await.unwrap().expect("a page");

@@ -171,7 +171,10 @@ async fn rewrite(journal: &dyn Journal, claim: Claim) {
     journal.rewrite(&room(), claim, &copies).await.unwrap();
     let state = journal.glance(&room()).await.unwrap().unwrap();
     journal.save_snapshot(&room(), claim, &state).await.unwrap();
-    let dropped = journal.drop_rewritten(&room(), claim, Seq(3)).await;
+    let adopted = journal.adopt_rewritten(&room(), claim, Seq(3)).await;
+    let dropped = journal
+        .drop_rewritten(&room(), claim, adopted.unwrap())
+        .await;
     assert!(dropped.unwrap());
 }
 

@@ -13,8 +13,9 @@
 //! database forgets what it did not sync. The places that are missing then are a [`Hole`]. Openings
 //! and readings go on behind it, and no place is given a second time. What a room is not to keep
 //! any more goes by [`Journal::trim`]: no member, key or number goes with it. What is erased of an
-//! event that stays goes by [`Journal::rewrite`] and [`Journal::drop_rewritten`]: nothing that was
-//! journaled is ever changed, but a copy without that takes its place. A room that is gone goes by
+//! event that stays goes by [`Journal::rewrite`], [`Journal::adopt_rewritten`] and
+//! [`Journal::drop_rewritten`]: nothing that was journaled is ever changed, but a copy without that
+//! takes its place. A room that is gone goes by
 //! [`Journal::retire`].
 
 mod behind;
@@ -198,11 +199,16 @@ pub trait Journal: Send + Sync + 'static {
     /// [`Error::Denied`]: as [`Journal::trims`].
     async fn rewrite(&self, room: &RoomId, claim: Claim, events: &[Event]) -> Result<(), Error>;
 
-    /// Removes the journaled events of a room below a place, and copies of earlier epochs. The
-    /// caller has written copies of all that is readable below it, from the first place on, under
-    /// this claim ([`Journal::rewrite`]). Guards and answer as [`Journal::trim`]: `false`: after
-    /// another snapshot more of it may go. Repeating it is harmless. [`Error::Unavailable`]:
-    /// copies are missing, so all stays: they have to be written again.
+    /// Has copies count below a place. The caller has written all that is readable there, from the
+    /// first place on, under this claim ([`Journal::rewrite`]). Below which place that is now, so
+    /// that what is journaled there can go: as [`Journal::trim`], after another snapshot it may be
+    /// more. Repeating it is harmless. [`Error::Unavailable`]: copies are missing, so they have to
+    /// be written again.
+    async fn adopt_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<Seq, Error>;
+
+    /// Removes the journaled events of a room below a place that [`Journal::adopt_rewritten`] gave
+    /// under this claim, and copies of earlier epochs. Guards and answer as [`Journal::trim`].
+    /// Repeating it is harmless.
     async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error>;
 
     /// Removes what is kept of an open room that is gone ([`State::is_gone`]) and ends at `head`,

@@ -61,7 +61,13 @@ impl Parts {
             return Ok(false);
         }
         let below = through.next();
-        let all = self.journal.drop_rewritten(room, claim, below).await?;
+        let adopted = self.journal.adopt_rewritten(room, claim, below).await?;
+        // Only now what stands for it is stored, so somebody may back up what lacks that.
+        if self.is_held().await? {
+            return Ok(false);
+        }
+        let gone = self.journal.drop_rewritten(room, claim, adopted).await?;
+        let all = gone && adopted == below;
         if all {
             self.remove_published(room, below).await?;
         }

@@ -102,11 +102,19 @@ impl Parts {
             if last.is_some_and(|last| last.seq > state.head) {
                 return Ok(false);
             }
+        }
+        let mut remains = state.remains();
+        if state.head > Seq::ZERO {
+            self.journal.save_snapshot(room, claim, &remains).await?;
+        }
+        // Only now what stands for it is stored, so somebody may back up what lacks that.
+        if self.is_held().await? {
+            return Ok(false);
+        }
+        if !self.journal.publishes() {
             self.purge_published(room).await?;
         }
         if state.head > Seq::ZERO {
-            let mut remains = state.remains();
-            self.journal.save_snapshot(room, claim, &remains).await?;
             // Whoever dies before this leaves a room of which it is known what to remove.
             if let Some(generation) = remains.away.stale.pop() {
                 self.journal.drop_records(room, generation).await?;

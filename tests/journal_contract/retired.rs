@@ -122,11 +122,9 @@ pub async fn a_removed_room_is_written_again(case: Case) {
     let kept = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
     let erased: Vec<Event> = kept.iter().map(Event::erased).collect();
     node.rewrite(&case.room, claim, &erased[..8]).await.unwrap();
-    assert!(
-        node.drop_rewritten(&case.room, claim, Seq(last))
-            .await
-            .unwrap()
-    );
+    let adopted = node.adopt_rewritten(&case.room, claim, Seq(last)).await;
+    let dropped = node.drop_rewritten(&case.room, claim, adopted.unwrap());
+    assert!(dropped.await.unwrap());
     let read = node.read(&case.room, Seq(first), Seq(last)).await.unwrap();
     assert_eq!((&read[..8], &read[8..]), (&erased[..8], &kept[8..]));
     assert!(node.trim(&case.room, claim, start).await.unwrap());

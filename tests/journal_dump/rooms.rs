@@ -168,7 +168,11 @@ async fn what_is_erased_is_not_carried_on() {
         }
         speaker.saves().await;
         speaker.saves().await;
-        let dropped = journal.drop_rewritten(&speaker.room, claim, Seq(702)).await;
+        let adopted = journal
+            .adopt_rewritten(&speaker.room, claim, Seq(702))
+            .await;
+        let dropped = journal.drop_rewritten(&speaker.room, claim, adopted.unwrap());
+        let dropped = dropped.await;
         assert!(dropped.unwrap());
         assert_eq!(events(&from, "aaa").await, all);
         let last = export(&from, &["aaa"]).await;

@@ -6,9 +6,11 @@ use crate::{
     world::{JOURNALS, LONG, Node, World, send},
 };
 use safe_chat::{
+    bus::memory::{self, ConnectionId, Fate, Faults, Hub, Op},
     cluster::Owner,
     room::{Action, Event, Kind, Millis, Retention, Seq},
 };
+use std::sync::{Arc, Mutex};
 use tokio::time::sleep;
 
 /// What is stored of the room where it was journaled first, with harry's content.
@@ -58,5 +60,45 @@ async fn nothing_is_removed_while_that_is_held_and_all_of_it_afterwards() {
             assert!(harrys(&second, &world).await <= 5, "{goes:?}");
             assert_eq!(second.writer.warnings(), Vec::<String>::new());
         }
+    }
+}
+
+/// What the bus was asked to do, in order.
+#[derive(Default)]
+struct Asked(Mutex<Vec<Op>>);
+
+impl Faults for Asked {
+    fn call(&self, _: ConnectionId, op: Op) -> Fate {
+        self.0.lock().unwrap().push(op);
+        Fate::default()
+    }
+}
+
+/// A backup of copies may be taken as soon as it is held: so what stands for what goes is stored
+/// before that is asked, and not after.
+#[tokio::test(start_paused = true)]
+async fn what_stands_for_what_goes_is_stored_before_it_is_asked_whether_that_is_held() {
+    let asked = Arc::new(Asked::default());
+    let mut world = World::without_deletes();
+    let config = memory::Config {
+        deny_delete: true,
+        ..memory::Config::default()
+    };
+    world.hub = Hub::with_faults(config, asked.clone());
+    let node = World::node_on_bus(&world, 1);
+    node.takes_newest().await;
+    let mut client = world.client().await;
+    talk(&mut client, 600).await;
+    asked.0.lock().unwrap().clear();
+    client.submit(erase("harry")).await;
+    sleep(LONG).await;
+    assert_eq!(harrys(&node, &world).await, 0);
+    let ops = asked.0.lock().unwrap().clone();
+    let goes: Vec<usize> = (0..ops.len()).filter(|at| ops[*at] == Op::Purge).collect();
+    assert!(!goes.is_empty(), "nothing was removed: {ops:?}");
+    for at in goes {
+        let mut before = ops[..at].iter().rev();
+        let last = before.find(|op| matches!(op, Op::Put | Op::Settings));
+        assert_eq!(last, Some(&Op::Settings), "{ops:?}");
     }
 }

@@ -368,15 +368,12 @@ impl Journal for OnBus {
         copies::write(&*self.bus, room, (claim.epoch(), number), events).await
     }
 
-    async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
+    async fn adopt_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<Seq, Error> {
         claim.covers(self.shards, room)?;
         let oldest = self.oldest(room).await?;
         if oldest.is_none_or(|oldest| oldest >= below) {
-            return Ok(true); // It was removed before.
+            return Ok(below); // It was removed before.
         }
-        let Some((position, is_all)) = self.removable(room, below).await? else {
-            return Ok(false);
-        };
         let last = Seq(below.0.saturating_sub(1));
         let first = self.read(room, Seq(1), last).await?;
         let end = self.last_below(room, below).await?.unwrap_or_default();
@@ -386,6 +383,18 @@ impl Journal for OnBus {
             self.confirm(claim).await?;
             copies::complete(&*self.bus, room, epoch, below, ends).await?;
         }
+        Ok(below)
+    }
+
+    async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
+        claim.covers(self.shards, room)?;
+        let oldest = self.oldest(room).await?;
+        if oldest.is_none_or(|oldest| oldest >= below) {
+            return Ok(true); // It was removed before.
+        }
+        let Some((position, is_all)) = self.removable(room, below).await? else {
+            return Ok(false);
+        };
         self.remove(room, claim, position).await?;
         Ok(is_all)
     }

@@ -443,15 +443,26 @@ impl<S: Store> Journal for ReadBack<S> {
         copies::write(&self.store, room, age, events).await
     }
 
+    async fn adopt_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<Seq, Error> {
+        claim.covers(self.shards, room)?;
+        let Some((below, _)) = trim::below(&self.store, room, below).await? else {
+            return Ok(Seq(1));
+        };
+        if below > Seq(1) {
+            copies::check(&self.store, room, claim.epoch(), below).await?;
+            self.confirm_fence(claim).await?;
+            self.store.note_copies(room, claim.epoch(), below).await?;
+        }
+        Ok(below)
+    }
+
     async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
         claim.covers(self.shards, room)?;
         let Some((below, is_all)) = trim::below(&self.store, room, below).await? else {
             return Ok(false);
         };
         if below > Seq(1) {
-            copies::check(&self.store, room, claim.epoch(), below).await?;
             self.confirm_fence(claim).await?;
-            self.store.note_copies(room, claim.epoch(), below).await?;
             self.newest.goes(claim.shard(), room, below);
             self.store.trim(room, below).await?;
         }

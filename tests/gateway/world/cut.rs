@@ -120,6 +120,14 @@ impl Journal for Cut {
     ) -> Result<(), journal::Error> {
         self.journal.rewrite(room, claim, events).await
     }
+    async fn adopt_rewritten(
+        &self,
+        room: &RoomId,
+        claim: Claim,
+        below: Seq,
+    ) -> Result<Seq, journal::Error> {
+        self.journal.adopt_rewritten(room, claim, below).await
+    }
     async fn drop_rewritten(
         &self,
         room: &RoomId,
