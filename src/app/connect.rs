@@ -107,7 +107,16 @@ async fn connected(config: &Config, settings: &nats::Config) -> Result<Nats, Bus
             return Err(BusError::Unusable(why));
         }
     }
-    Nats::connect(settings).await
+    let connected = Nats::connect(settings).await;
+    connected.map_err(|error| match error {
+        BusError::Full(why) => BusError::Denied(format!(
+            "NATS at {} has no space left for the streams of a node ({why}): give its servers, or \
+             this account, more for JetStream (max_file_store, nats account info), or remove \
+             streams that nobody uses (nats stream report)",
+            config.bus.shown()
+        )),
+        error => error,
+    })
 }
 
 pub(super) fn nats_config(config: &Config, shards: Shards) -> nats::Config {
