@@ -6,38 +6,54 @@ use super::{
     shards,
 };
 use crate::{
-    bus::nats::{Nats, Survey, survey},
+    bus::{
+        Held, Registry as _,
+        nats::{Nats, Survey, survey},
+    },
     config::Config,
     room::Millis,
 };
 use anyhow::Context;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The most that may be held, in minutes: what was erased is to go.
 pub(crate) const MOST: u64 = 24 * 60;
 
+/// What became of a hold.
+pub(crate) enum Outcome {
+    /// Nodes remove nothing until then.
+    Held(Millis),
+    /// They remove it again, which they did not until now.
+    Ended,
+    /// They did so before: what was backed up meanwhile may lack something.
+    WasOver,
+}
+
 /// Has the nodes of the configured cluster remove nothing of what its rooms let go for so many
-/// minutes at least; until when that is. `None` for zero minutes: they remove it, whoever held it.
-pub(crate) async fn hold(config: &Config, minutes: u64) -> anyhow::Result<Option<Millis>> {
+/// minutes at least; zero: they remove it, whoever held it.
+pub(crate) async fn hold(config: &Config, minutes: u64) -> anyhow::Result<Outcome> {
     there(config, |_| true, None).await?.context(
         "the bus of the cluster is not there: there is nothing that a node would remove",
     )?;
-    let bus = Nats::connect(&looking(config, shards(config)?)).await?;
+    let bus = connect(config).await?;
     if minutes == 0 {
+        let held = bus.held().await?;
         bus.release().await?;
-        return Ok(None);
+        return Ok(held.map_or(Outcome::WasOver, |_| Outcome::Ended));
     }
-    let held = Duration::from_secs(60 * minutes.min(MOST));
-    let until = Millis::of(SystemTime::now() + held);
-    Ok(Some(bus.hold(until).await?))
+    let time = Duration::from_secs(60 * minutes.min(MOST));
+    Ok(Outcome::Held(bus.hold(time).await?))
 }
 
-/// Until when the nodes of the configured cluster remove nothing, if somebody asked for that and
-/// that can be seen.
-pub(crate) async fn held(config: &Config) -> Option<Millis> {
+/// The hold of the configured cluster, if one is in force and that can be seen.
+pub(crate) async fn held(config: &Config) -> Option<Held> {
     let found = survey(&looking(config, config.cluster.validate().ok()?)).await;
-    let Ok(Survey::Cluster(Some(stored))) = found else {
+    let Ok(Survey::Cluster(Some(_))) = found else {
         return None;
     };
-    Some(stored.held_until).filter(|until| Millis::of(SystemTime::now()) < *until)
+    connect(config).await.ok()?.held().await.ok()?
+}
+
+async fn connect(config: &Config) -> anyhow::Result<Nats> {
+    Ok(Nats::connect(&looking(config, shards(config)?)).await?)
 }

@@ -41,7 +41,7 @@ pub use message::{
 pub use packages::Packages;
 pub use part::{PART, members_after};
 pub(crate) use settings::time;
-pub use settings::{ClusterId, Contradiction, ImportId, Incomplete, JournalKind, Settings};
+pub use settings::{ClusterId, Contradiction, Held, ImportId, Incomplete, JournalKind, Settings};
 
 use crate::room::{Epoch, Event, Incarnation, Millis, RoomId, Seq, ShardId};
 use async_trait::async_trait;
@@ -216,8 +216,9 @@ pub trait Registry: Send + Sync {
     /// not understand is then for a node that does, and nothing to skip.
     async fn stores_newer_forms(&self) -> Result<bool, Error>;
 
-    /// Until when nothing is to be removed of what rooms let go ([`Settings::held_until`]).
-    async fn held_until(&self) -> Result<Millis, Error>;
+    /// The hold that is in force, if one is ([`Settings::held_until`]): by the clock of the bus, so
+    /// that a node whose own is wrong holds as long.
+    async fn held(&self) -> Result<Option<Held>, Error>;
 
     /// A heartbeat of a node, about twice a second.
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error>;

@@ -3,7 +3,7 @@
 use super::FORMATS;
 use crate::room::Millis;
 use chrono::{DateTime, SecondsFormat, Utc};
-use std::fmt;
+use std::{fmt, time::Duration};
 use uuid::Uuid;
 
 /// The first forms of which every version holds removals.
@@ -30,8 +30,8 @@ pub struct Settings {
     pub import: Option<ImportId>,
     /// The cluster that has the rooms of this one now.
     pub moved: Option<ClusterId>,
-    /// Until then nothing is removed of what rooms let go: the servers are being backed up. Zero:
-    /// nobody asked for that.
+    /// Until then, by the clock of the bus, nothing is removed of what rooms let go: the servers are
+    /// being backed up. Zero: nobody asked for that.
     pub held_until: Millis,
 }
 
@@ -132,6 +132,15 @@ pub enum Contradiction {
 )]
 pub struct Incomplete;
 
+/// Nothing is removed of what rooms let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Until then, by the clock of the bus.
+    pub until: Millis,
+    /// For so long from now.
+    pub left: Duration,
+}
+
 /// Why removals cannot be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -208,6 +217,15 @@ impl Settings {
         Ok(Self {
             held_until: self.held_until.max(until),
             ..self
+        })
+    }
+
+    /// The hold that is in force.
+    pub fn held_at(&self, now: Millis) -> Option<Held> {
+        let left = self.held_until.0.saturating_sub(now.0);
+        (left > 0).then_some(Held {
+            until: self.held_until,
+            left: Duration::from_millis(left),
         })
     }
 
@@ -383,6 +401,8 @@ mod tests {
         };
         assert_eq!(held.held(Millis(10)), Ok(held), "another backup goes on");
         assert_eq!(held.held(Millis(90)).map(until), Ok(Millis(90)));
+        let left = |now| held.held_at(Millis(now)).map(|held| held.left.as_millis());
+        assert_eq!([left(0), left(59), left(60)], [Some(60), Some(1), None]);
     }
 
     #[test]

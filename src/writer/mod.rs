@@ -197,7 +197,7 @@ impl Handle {
 
     /// What works for the most part.
     pub fn warnings(&self) -> Vec<String> {
-        self.parts.warnings.all(self.parts.now())
+        self.parts.warnings.all()
     }
 
     /// The shards that are written here, ascending, with how many rooms of each are in memory.

@@ -111,10 +111,9 @@ impl Parts {
     /// Whether nothing may be removed now. What is stored instead (a snapshot, copies) was stored
     /// before this is asked, so that a backup that begins once it is so has one or the other.
     pub(super) async fn is_held(&self) -> Result<bool, journal::Error> {
-        let until = self.bus.held_until().await.map_err(of_bus)?;
-        let is_held = self.now() < until;
-        self.warnings.held(is_held.then_some(until));
-        Ok(is_held)
+        let held = self.bus.held().await.map_err(of_bus)?;
+        self.warnings.held(held);
+        Ok(held.is_some())
     }
 
     /// Removes what lies beside the journal of a room that was purged: its messages in the feed,

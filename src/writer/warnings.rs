@@ -2,7 +2,7 @@
 //! may be so.
 
 use crate::{
-    bus::time,
+    bus::{Held, time},
     journal::Behind,
     room::{Epoch, Millis, RoomId, ShardId},
 };
@@ -31,7 +31,7 @@ struct Noted {
     /// The room of which it was noted last that more was published than journaled.
     behind: Option<(Behind, Instant)>,
     /// Until when what is to go stays, since a backup is taken.
-    held_until: Option<Millis>,
+    held: Option<(Millis, Instant)>,
     /// The shard that somebody claimed last who is not of this cluster, and under which epoch.
     stranger: Option<(ShardId, Epoch, Instant)>,
 }
@@ -64,13 +64,14 @@ impl Warnings {
         *noted = Some((behind, Instant::now()));
     }
 
-    /// Until when what was to be removed stays; `None`: it does not.
-    pub(super) fn held(&self, until: Option<Millis>) {
-        let noted = &mut self.lock().held_until;
-        if let Some(until) = until.filter(|until| *noted != Some(*until)) {
-            tracing::info!("{}", holds(until));
+    /// What was to be removed stays for a while, or does not any more.
+    pub(super) fn held(&self, held: Option<Held>) {
+        let noted = &mut self.lock().held;
+        let known = noted.map(|(until, _)| until);
+        if let Some(held) = held.filter(|held| known != Some(held.until)) {
+            tracing::info!("{}", holds(held.until));
         }
-        *noted = until;
+        *noted = held.map(|held| (held.until, Instant::now() + held.left));
     }
 
     /// Somebody who is not of this cluster has claimed a shard in its journal.
@@ -83,7 +84,7 @@ impl Warnings {
     }
 
     /// What `/ready` says.
-    pub(super) fn all(&self, now: Millis) -> Vec<String> {
+    pub(super) fn all(&self) -> Vec<String> {
         let noted = self.lock();
         let mut all: Vec<String> = noted.keeps_all.iter().map(|why| why.to_string()).collect();
         let full = noted.full.iter().filter(|(_, at)| is_told(**at));
@@ -95,8 +96,8 @@ impl Warnings {
         }));
         let behind = noted.behind.iter().filter(|(_, at)| is_told(*at));
         all.extend(behind.map(|(behind, _)| behind.to_string()));
-        let held = noted.held_until.filter(|until| now < *until);
-        all.extend(held.map(holds));
+        let held = noted.held.filter(|(_, end)| Instant::now() < *end);
+        all.extend(held.map(|(until, _)| holds(until)));
         let stranger = noted.stranger.filter(|(_, _, at)| is_told(*at));
         all.extend(stranger.map(|(shard, epoch, _)| claimed(shard, epoch)));
         all

@@ -6,12 +6,23 @@ use crate::{
     world::{JOURNALS, LONG, Node, World, send},
 };
 use safe_chat::{
-    bus::memory::{self, ConnectionId, Fate, Faults, Hub, Op},
+    bus::{
+        Held,
+        memory::{self, ConnectionId, Fate, Faults, Hub, Op},
+    },
     cluster::Owner,
     room::{Action, Event, Kind, Millis, Retention, Seq},
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time::sleep;
+
+const HELD: Held = Held {
+    until: Millis(u64::MAX),
+    left: Duration::from_secs(24 * 60 * 60),
+};
 
 /// What is stored of the room where it was journaled first, with harry's content.
 async fn harrys(node: &Node, world: &World) -> usize {
@@ -36,7 +47,7 @@ async fn nothing_is_removed_while_that_is_held_and_all_of_it_afterwards() {
             first.takes_newest().await;
             let mut client = world.client().await;
             talk(&mut client, 600).await;
-            world.hub.hold(Millis(u64::MAX));
+            world.hub.hold(Some(HELD));
             client.submit(goes.clone()).await;
             sleep(LONG).await;
             assert_eq!(harrys(&first, &world).await, 300, "{goes:?}");
@@ -53,7 +64,7 @@ async fn nothing_is_removed_while_that_is_held_and_all_of_it_afterwards() {
             sleep(LONG).await;
             assert_eq!(harrys(&second, &world).await, 300, "{goes:?}");
 
-            world.hub.hold(Millis(0));
+            world.hub.hold(None);
             // What a room lets go by itself goes when somebody has it opened.
             client.view().await;
             sleep(LONG).await;

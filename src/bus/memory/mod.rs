@@ -15,7 +15,7 @@ mod state;
 pub use faults::{Delivered, Fate, Faults, NoFaults, Op, Outcome, Passage};
 
 use crate::{
-    bus::{Bus, Error, Health, Position},
+    bus::{Bus, Error, Health, Held, Position},
     room::{Millis, RoomId, Seq, Shards},
 };
 use futures::stream::BoxStream;
@@ -162,9 +162,9 @@ impl Hub {
         state.lose_events(events);
     }
 
-    /// Until then nothing is removed of what rooms let go.
-    pub fn hold(&self, until: Millis) {
-        self.server.state().held_until = until;
+    /// From now on nothing, or everything, is removed of what rooms let go.
+    pub fn hold(&self, held: Option<Held>) {
+        self.server.state().held = held;
     }
 
     /// Deletes the messages of events that `which` names by room, position and last place, as an

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     bus::{
-        Blobs, Error, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
+        Blobs, Error, Held, NodeRecord, NodeSeen, Plan, Registry, Settings, ShardRecord, ShardSeen,
         blob::{check_blob, check_public},
     },
-    room::{Incarnation, Millis, RoomId, ShardId},
+    room::{Incarnation, RoomId, ShardId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -58,8 +58,8 @@ impl Registry for Memory {
         .await
     }
 
-    async fn held_until(&self) -> Result<Millis, Error> {
-        self.call(Op::Settings, |state| Ok(state.held_until)).await
+    async fn held(&self) -> Result<Option<Held>, Error> {
+        self.call(Op::Settings, |state| Ok(state.held)).await
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 use super::{ConnectionId, buckets::Stored as Buckets, line::Line};
 use crate::{
     bus::{
-        Commit, Consultation, Error, Head, Health, Inbound, Live, NodeRecord, Plan, Position,
+        Commit, Consultation, Error, Head, Health, Held, Inbound, Live, NodeRecord, Plan, Position,
         Published, Question, Settings, ShardRecord, Stored, Submission,
     },
     room::{Epoch, Incarnation, Millis, RoomId, Seq, ShardId},
@@ -24,7 +24,7 @@ pub(super) struct State {
     pub(super) events: Log<Message>,
     pub(super) last_of: BTreeMap<RoomId, u64>,
     pub(super) settings: Option<Settings>,
-    pub(super) held_until: Millis,
+    pub(super) held: Option<Held>,
     pub(super) nodes: Records<(Incarnation, OfNode), Option<NodeRecord>>,
     pub(super) shards: Records<ShardId, ShardRecord>,
     pub(super) plan: Records<(), Plan>,

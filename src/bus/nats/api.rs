@@ -127,6 +127,9 @@ pub(super) struct StreamInfo {
     /// When the stream was made.
     #[serde(default)]
     pub(super) created: String,
+    /// What time it is at the server that answers.
+    #[serde(default)]
+    pub(super) ts: String,
     pub(super) state: StreamState,
     /// Where its copies are, in a cluster of servers.
     pub(super) cluster: Option<Copies>,

@@ -53,6 +53,7 @@ use crate::{
     bus::{Bus, ClusterId, Error, Health, ImportId, JournalKind, Settings},
     room::{Millis, Shards},
 };
+use chrono::DateTime;
 use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
@@ -350,10 +351,11 @@ impl Nats {
         .map(drop)
     }
 
-    /// Notes in the cluster's settings until when at least nothing is to be removed of what rooms
-    /// let go; until when that is now. [`Error::Unusable`]: a node may run that removes all the
+    /// Notes in the cluster's settings that nothing is to be removed of what rooms let go for so
+    /// long at least; until when that is. [`Error::Unusable`]: a node may run that removes all the
     /// same.
-    pub async fn hold(&self, until: Millis) -> Result<Millis, Error> {
+    pub async fn hold(&self, time: Duration) -> Result<Millis, Error> {
+        let until = Millis(self.server_time().await?.0 + time.as_millis() as u64);
         let held = |stored: Settings| {
             let held = stored.held(until);
             held.map_err(|why| Error::Unusable(why.to_string()))
@@ -371,6 +373,16 @@ impl Nats {
         })
         .await
         .map(drop)
+    }
+
+    /// What time it is at the bus.
+    async fn server_time(&self) -> Result<Millis, Error> {
+        let bucket = self.subjects.bucket("SHARDS");
+        let told = self.registry.info(&bucket).await?.ts;
+        let told = DateTime::parse_from_rfc3339(&told).map_err(|bad| {
+            Error::Unavailable(format!("what time it is at the bus is not known: {bad}"))
+        })?;
+        Ok(Millis(told.timestamp_millis().max(0) as u64))
     }
 
     async fn change_settings(

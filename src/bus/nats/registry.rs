@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Error, NodeRecord, NodeSeen, Plan, Registry, Role, Settings, ShardRecord, ShardSeen,
+        Error, Held, NodeRecord, NodeSeen, Plan, Registry, Role, Settings, ShardRecord, ShardSeen,
         codec::{
             Bad, decode_node, decode_plan, decode_shard, encode_node, encode_plan, encode_shard,
         },
@@ -55,9 +55,13 @@ impl Registry for Nats {
         settings::are_newer(&self.registry, &self.subjects).await
     }
 
-    async fn held_until(&self) -> Result<Millis, Error> {
-        let stored = settings::stored(&self.registry, &self.subjects).await?;
-        Ok(stored.map_or(Millis(0), |stored| stored.held_until))
+    async fn held(&self) -> Result<Option<Held>, Error> {
+        match settings::stored(&self.registry, &self.subjects).await? {
+            Some(stored) if stored.held_until > Millis(0) => {
+                Ok(stored.held_at(self.server_time().await?))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn beat(&self, node: &NodeRecord) -> Result<(), Error> {

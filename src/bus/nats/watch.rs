@@ -319,6 +319,7 @@ impl Watch {
             // Filled in, since what this node agreed with meanwhile stands.
             *agreed = agreed.map(|now| Settings {
                 cluster: ours.cluster,
+                held_until: ours.held_until,
                 ..now.filled(&ours)
             });
         }

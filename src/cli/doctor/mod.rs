@@ -12,8 +12,7 @@ mod nats;
 use super::{Settings, stdout::print};
 use crate::{
     app::{hold, look},
-    bus::time,
-    room::Millis,
+    bus::{Held, time},
 };
 use anyhow::bail;
 use clap::Args;
@@ -119,16 +118,16 @@ fn cluster(refusal: Option<String>) -> Finding {
 }
 
 /// Whether what rooms let go is removed.
-fn removals(held_until: Option<Millis>) -> Finding {
+fn removals(held: Option<Held>) -> Finding {
     let check = "cluster: removals";
-    match held_until {
-        Some(until) => Finding::new(
+    match held {
+        Some(held) => Finding::new(
             check,
             State::Warn,
             format!(
                 "nodes remove nothing of what is erased, purged or let go until {}: once no \
                  backup runs, `safe-chat journal hold 0`",
-                time(until)
+                time(held.until)
             ),
         ),
         None => Finding::new(check, State::Ok, "nothing holds what is to go"),
