@@ -14,7 +14,7 @@ const WAITS = {
   not_in: "You are not in the group of this room yet. Somebody who is can let you in, with your name and key:",
   revoked: "You have revoked this device in this room, at another device of yours: it reads and says nothing here any more, until a device of yours that is in allows it again. If that was not you, your key is in other hands.",
   shut: ({ why }) => `You are not in the group of this room. It is open, but takes in nobody by themselves now${why ? `: ${why}` : ""}. This device tries it again every 10 minutes, by itself; somebody who is in can let you in at once, with your name and key.`,
-  in_vain: ({ why }) => `You are not in the group of this room, though this device tries: ${why}. It hides something, or is not in order: ask whoever runs it, and the others by another way. This device goes on trying by itself.`,
+  in_vain: ({ why }) => `You are not in the group of this room, though this device tries: ${why}. This device goes on trying by itself, less and less often.`,
   not_founded: "Whoever made this room has not made its group yet. This device waits for that, and makes it when nobody has for some minutes.",
 };
 
@@ -92,7 +92,7 @@ export class Group {
     if (hasLeft) $("group-notice-text").textContent = "You have left the group of this room. This browser keeps what it has read here, until you have it forget that. To come back, load the page again.";
     if (question) {
       $("group-notice-text").textContent = asks(question);
-      $("group-agree").textContent = question.left || question.invited ? "Come back" : "Go in all the same";
+      $("group-agree").textContent = question.left || question.invited ? "Come back" : question.none ? "Make a new group" : "Go in all the same";
     }
     if (this.about) this.showPerson();
   }
@@ -270,7 +270,8 @@ function invites({ user, isOther }) {
   return `Somebody who is called ${user}, with another key than ${user} in this room, wants to write to you alone.`;
 }
 
-function asks({ newcomers, left, invited }) {
+function asks({ newcomers, none, left, invited }) {
+  if (none) return "The service has no group of this room, where you were in one with others: it has lost the room, or is not the one that it was. Ask the others by another way. In a new group nobody is but you, until they are let in or come as you do; what waits to be sent goes there.";
   if (left) return "You have left the group of this room. You come back if you say so here, and it is open or somebody lets you in.";
   if (invited) return `${invited.user} invites you back into the group that you left.`;
   if (newcomers === null) return "The service shows another group than the one that you were in, or an older state of it: it may be somebody else's doing. Ask the others by another way before you go in.";

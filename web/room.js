@@ -68,7 +68,8 @@ export class Room {
       note: (text) => this.group?.say(text),
       latest: (count) => this.journal.events.filter((event) => event.kind === "sealed" && event.text !== undefined).slice(-count),
       refused: (message, reason) => this.change(message.id, { state: "rejected", reason, message: REFUSED[reason] ?? "" }),
-      unseen: (message, seq) => this.unseen(message, seq),
+      unseen: (message, seq) => this.lost(message, "unseen", `the service says that this is in the room as #${seq}, and does not show it there. Others may not have it`),
+      unread: (message, seq) => this.lost(message, "unread", `nobody can read it, for this device was removed before it came to the room, as #${seq}. Say it again when this device is in, or at another one of yours`),
       failed: (why, overtaken) => this.link.stop({ why, action: overtaken ? "Use it here" : "Join again" }),
     }, this.outbox);
   }
@@ -233,10 +234,9 @@ export class Room {
     this.schedule();
   }
 
-  /** The service says that a message is in the room, and does not show it there. */
-  unseen(message, seq) {
-    const why = `the service says that this is in the room as #${seq}, and does not show it there. Others may not have it`;
-    this.outbox.change(message.id, { state: "rejected", reason: "unseen", message: why });
+  /** A message may be in the room, and others do not have it. */
+  lost(message, reason, why) {
+    this.outbox.change(message.id, { state: "rejected", reason, message: why });
     this.pending.show(message);
   }
 

@@ -8,21 +8,20 @@
 
 import { Alone } from "./alone.js";
 import { Asks } from "./asks.js";
+import { Publishing } from "./publishing.js";
 import { duration, fromBase64url, plural, randomId } from "./tools.js";
 import { Overtaken, Vault } from "./vault.js";
 import { wasm } from "./wasm.js";
 
 const TICK_MS = 1_000;           // how often the device sees whether something is due
-const AGAIN_MS = 5_000;          // until what could not be asked is asked again
+const AGAIN_MS = { first: 5_000, most: 60_000 };   // until what could not be asked is asked again: each time twice as long
 const UNANSWERED_MS = 15_000;    // a change without an answer is sent again, with its id
-const PUBLISH_AGAIN_MS = 20_000;
 const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for key packages that are not there
 const BATCH = 200;               // events that are stored together
 const ALLOWED_MS = 200, ALLOWED_TRIES = 50;   // how often it is looked whether the room has a list of devices
 const PATIENCE_MS = 600_000;     // how long it waits, at most, for what may not be asked now
 const MOST_WHY = 300;            // letters of what the service says of a refusal that are shown
 const MOST_PAIRS = 64;           // rooms of two that it looks after from elsewhere
-const PACKAGES = { least: 20, made: 50, portion: 20 };   // key packages that wait for others, and how many one request has
 
 /** What is shown at its place in the room, beside messages. */
 const NOTED = ["changed", "key_changed", "other_group", "leaving", "out", "lost", "shared", "asked"];
@@ -76,17 +75,19 @@ export class Sealed {
     this.numbers = new Map();    // messages on their way: the number of the conversation, by the id of their frame
     this.sharing = new Map();    // with whom messages of before are shared when they are in: how many, by key
     this.queue = [];
+    this.pause = AGAIN_MS.first;
     this.state = { isIn: this.device.is_in(), waits: false, question: null };
     this.head = 0;
   }
 
   /**
    * Calls took(event), transmit(frame), isOpen(), resume(), changed(), note(text), update(seq),
-   * refused(message, reason), unseen(message, seq), latest(count), failed(why, overtaken).
+   * refused(message, reason), unseen(message, seq), unread(message, seq), latest(count), failed(why, overtaken).
    */
   start(calls, outbox) {
     Object.assign(this, { calls, outbox });
     this.alone = new Alone(this);
+    this.publishing = new Publishing(this.name, this.asks, { make: (count) => this.packages(count), note: (text) => this.calls.note(text) });
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.vault.trim(this.who.room).catch(() => {});
   }
@@ -98,7 +99,7 @@ export class Sealed {
     clearInterval(this.timer);
     this.alone?.end();
     clearTimeout(this.again);
-    clearTimeout(this.publishing);
+    this.publishing?.end();
     this.queue = [];
     this.ended = Promise.resolve(this.running).finally(() => {
       this.vault.close();
@@ -121,7 +122,7 @@ export class Sealed {
     this.head = head;
     this.seen(head);
     this.put(() => this.device.connected(head, now()));
-    if (!this.hasPublished) this.publish();
+    this.publishing.begin();
   }
 
   disconnected() { if (!this.over) this.put(() => { this.device.disconnected(); return "[]"; }); }
@@ -145,7 +146,7 @@ export class Sealed {
     this.put(() => {
       const mine = event.from === this.who.user && event.id ? this.outbox.messages.get(event.id) : null;
       // An own message of before a reload; one of this page comes back as `said`.
-      if (kind === "sealed" && mine?.frame === sealed) this.note(seq, { from: this.who.user, text: mine.text });
+      if (kind === "sealed" && mine?.frame === sealed && !mine.isUnread) this.note(seq, { from: this.who.user, text: mine.text });
       return this.device.event(seq, kind === "sealed" ? sealed : undefined, kind === "handshake" ? handshake : undefined, now());
     }, () => this.calls.took(event), seq);
   }
@@ -192,6 +193,7 @@ export class Sealed {
     const late = performance.now() - UNANSWERED_MS;
     for (const [id, change] of this.changes) if (change.sentAt < late) this.transmit(id, change);
     this.put(() => this.device.tick(now()));
+    this.publishing.tick();
   }
 
   // --- what the person wants
@@ -429,6 +431,11 @@ export class Sealed {
     if (what === "message") this.note(at, { from: effect.from.user, device: effect.from.device, text: effect.text });
     else if (what === "said") this.note(at, { from: this.who.user, text: effect.text });
     else if (what === "unreadable") this.note(at, { why: effect.why });
+    else if (what === "unread") {
+      const message = this.sent(effect.text);
+      if (message) message.isUnread = true;
+      this.note(effect.place, { text: undefined, why: "it came after this device was removed, so that nobody can read it" });
+    }
     else if (at && NOTED.includes(what)) this.note(at, { notes: [effect] });
     effect.at = at;
   }
@@ -485,10 +492,11 @@ export class Sealed {
       case "not_in": case "revoked": case "not_founded": this.state.waits = effect.what; return;
       case "shut": Object.assign(this.state, { waits: "shut", why: this.why }); return;
       case "in_vain":
-        if (this.state.isIn) return this.calls.note(`${effect.why}. It hides something, or is not in order: ask whoever runs it, and the others by another way. This device goes on trying.`);
+        if (this.state.isIn) return this.calls.note(`${effect.why}. This device goes on trying.`);
         Object.assign(this.state, { waits: "in_vain", why: effect.why });
         return;
       case "unseen": return this.unseen(effect);
+      case "unread": return this.unread(effect);
       case "missed": return this.calls.note(`${plural(effect.count, "message")} of while this device was out of the group cannot be read by it: ask the others for what was said.`);
       case "ask": this.state.question = effect; this.state.waits = false; return;
       case "refused": return this.refused(effect);
@@ -500,10 +508,23 @@ export class Sealed {
     }
   }
 
+  /** The message of the outbox that was sent with this text. */
+  sent(text) {
+    const is = (one) => one.frame && one.state !== "rejected" && one.text === text;
+    return text === null ? null : [...this.outbox.messages.values()].find(is);
+  }
+
+  /** What is in the room behind the place where this device was removed. */
+  unread({ place, text }) {
+    const message = this.sent(text);
+    this.calls.update(place);
+    if (message) return this.calls.unread(message, place);
+    return this.calls.note(`Nobody can read ${text === null ? "what you shared, or asked for," : `“${text}”`}, for this device was removed before it came to the room, as #${place}. Say it again when this device is in, or at another one of yours.`);
+  }
+
   /** What the service says is in the room, and does not show there. */
   unseen({ place, text }) {
-    const of = (one) => one.frame && one.state !== "rejected" && one.text === text;
-    const message = text === null ? null : [...this.outbox.messages.values()].find(of);
+    const message = this.sent(text);
     if (message) return this.calls.unseen(message, place);
     return this.calls.note(`The service says that ${text === null ? "a change of yours, or what you shared," : `“${text}”`} is in the room as #${place}, and does not show it there: it may not count. Look who is in, and do it again.`);
   }
@@ -529,7 +550,7 @@ export class Sealed {
   }
 
   async askGroup() {
-    const found = await this.asked(() => this.asks.group());
+    const found = await this.asked(() => this.asks.group(), true);
     if (found === undefined) return;
     this.put(this.careful(() => (found ? this.device.group(found.group_info, found.tree, now()) : this.device.no_group(now()))));
   }
@@ -542,48 +563,24 @@ export class Sealed {
   }
 
   /** The answer, or undefined: it is asked again later. */
-  async asked(ask) {
+  async asked(ask, isLast = false) {
     try {
       const found = await ask() ?? null;
-      this.asksInVain = false;
+      // A welcome that is not there says nothing of the group, which is asked for next.
+      if (found || isLast) [this.toldWhy, this.pause] = [null, AGAIN_MS.first];
       return found;
     } catch (error) {
       if (this.over) return undefined;
-      if (!this.asksInVain) this.calls.note(`The service does not say how to come into the group (${error.message}). It is asked again by itself.`);
-      this.asksInVain = true;
+      if (this.toldWhy !== error.message) this.calls.note(`The service does not say how to come into the group (${error.message}). It is asked again by itself.`);
+      this.toldWhy = error.message;
       this.disconnected();
       clearTimeout(this.again);
-      this.again = setTimeout(() => { if (this.calls.isOpen()) this.put(() => this.device.connected(this.head, now())); }, AGAIN_MS);
+      this.again = setTimeout(() => { if (this.calls.isOpen()) this.put(() => this.device.connected(this.head, now())); }, this.pause);
+      this.pause = Math.min(this.pause * 2, AGAIN_MS.most);
       return undefined;
     }
   }
 
-  /** If it was taken all the same, enough are there next time. */
-  publishAgain(error) {
-    if (this.over) return;
-    if (!this.publishesInVain) this.calls.note(`Others may not be able to let this device in yet: its key packages are not there (${error.message}). This is tried again by itself.`);
-    this.publishesInVain = true;
-    clearTimeout(this.publishing);
-    this.publishing = setTimeout(() => { if (!this.over) this.publish(); }, PUBLISH_AGAIN_MS);
-  }
-
-  /** Lets others add this device while it is away. In portions, for the service checks each key package. */
-  async publish() {
-    this.hasPublished = true;
-    try {
-      let left = await this.asks.left(this.name);
-      if (left >= PACKAGES.least) return;
-      while (left < PACKAGES.made && !this.over) {
-        const count = Math.min(PACKAGES.portion, PACKAGES.made - left), body = await this.packages(count);
-        if (this.over) return;
-        await this.asks.publish(this.name, body);
-        left += count;
-      }
-      this.publishesInVain = false;
-    } catch (error) {
-      this.publishAgain(error);
-    }
-  }
   /** Key packages as a request has them, whose private halves are stored. */
   packages(count) {
     let body = null;

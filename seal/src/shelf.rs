@@ -161,6 +161,11 @@ pub fn lock(bytes: &[u8], identity: &Identity, about: &str, nonce: &[u8; 24]) ->
     [LOCKED, nonce, &locked].concat()
 }
 
+/// Whether these are bytes that an identity has locked.
+pub fn is_locked(bytes: &[u8]) -> bool {
+    bytes.starts_with(LOCKED)
+}
+
 /// # Errors
 /// Bytes of another form, or of another identity.
 pub fn unlock(bytes: &[u8], identity: &Identity, about: &str) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -5,9 +5,9 @@
 
 mod before;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, TryLockError};
+use std::io::IsTerminal;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -332,14 +332,7 @@ pub(crate) fn replace(path: &Path, line: &str) -> Result<()> {
 fn draft(path: &Path, line: &str) -> Result<PathBuf> {
     let name = path.file_name().context("no file")?.to_string_lossy();
     let draft = path.with_file_name(format!("{name}.{}.new", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    writeln!(file, "{line}")?;
-    file.sync_all()?;
+    store::write_draft(&draft, format!("{line}\n").as_bytes())?;
     Ok(draft)
 }
 

@@ -1,6 +1,12 @@
 //! What a service could have a terminal say without end: the first of a kind are told of at once,
 //! and of those that follow how many there were, less and less often while they go on.
 
+use super::foreign::listed;
+use std::collections::BTreeSet;
+
+/// Who is named at once, and remembered to be, of those from whom they are.
+const MOST_NAMED: (usize, usize) = (3, 20);
+
 /// Ticks in which more of a kind are counted: at first, and at most. Each time is twice as long as
 /// the one before, until nothing came in one.
 const COUNTED_FOR: (u32, u32) = (60, 3600);
@@ -57,6 +63,8 @@ pub(super) struct Repeats {
     lately: u32,
     /// The place of the last one, if it has one.
     last: Option<u64>,
+    /// From whom the service says that they are.
+    from: BTreeSet<String>,
 }
 
 impl Repeats {
@@ -70,6 +78,7 @@ impl Repeats {
             count: 0,
             lately: 0,
             last: None,
+            from: BTreeSet::new(),
         }
     }
 
@@ -85,6 +94,15 @@ impl Repeats {
         (self.count, self.last) = (self.count + 1, seq.or(self.last));
         self.lately = self.lately.saturating_add(1);
         false
+    }
+
+    /// The same, of one at a place and from somebody.
+    pub(super) fn is_told_of(&mut self, seq: u64, from: &str) -> bool {
+        let is_told = self.is_told(Some(seq));
+        if !is_told && self.from.len() < MOST_NAMED.1 {
+            self.from.insert(from.into());
+        }
+        is_told
     }
 
     /// Time goes on; what there is to tell, at most once in that time.
@@ -113,13 +131,18 @@ impl Repeats {
     /// Those that were counted and not told of.
     pub(super) fn rest(&mut self) -> Option<String> {
         let (count, last) = (std::mem::take(&mut self.count), self.last.take());
+        let from: Vec<_> = std::mem::take(&mut self.from).into_iter().collect();
         (count > 0).then(|| {
             let number = match last {
                 Some(seq) => format!("up to #{seq}: {count} "),
                 None => format!("{count} "),
             };
             let s = if count == 1 { "" } else { "s" };
-            self.what.replace("{}", &number).replace("{s}", s)
+            let said = self.what.replace("{}", &number).replace("{s}", s);
+            match from.is_empty() {
+                true => said,
+                false => format!("{said} (as from {})", listed(&from, MOST_NAMED.0)),
+            }
         })
     }
 }
@@ -141,6 +164,23 @@ mod tests {
         );
         assert!(told.is_told(Some(508)));
         assert_eq!(told.rest(), None);
+    }
+
+    #[test]
+    fn those_that_are_counted_say_as_from_whom_they_came() {
+        let mut told = UNREADABLE;
+        assert!(told.is_told_of(7, "kim"));
+        for (seq, from) in [(8, "mallory"), (9, "kim"), (10, "mallory")] {
+            assert!(!told.is_told_of(seq, from));
+        }
+        let rest = told.rest().unwrap();
+        assert!(rest.starts_with("! up to #10: 3 more"), "{rest}");
+        assert!(rest.ends_with("(as from kim, mallory)"), "{rest}");
+        for n in 0..100 {
+            told.is_told_of(11 + n, &format!("user-{n}"));
+        }
+        let rest = told.rest().unwrap();
+        assert!(rest.ends_with("and 17 more)") && rest.len() < 150, "{rest}");
     }
 
     #[test]

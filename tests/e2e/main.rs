@@ -28,6 +28,7 @@ mod implementations;
 mod issuer;
 mod kept;
 mod keys;
+mod known;
 mod liar;
 mod lies;
 mod logins;
@@ -119,6 +120,9 @@ claims! {
         direct::what_waits_when_a_room_refuses_is_named_with_what_to_do
         direct::why_two_cannot_meet_is_what_is_known_of_it
         kept::what_was_said_and_read_is_there_after_a_kill
+        known::what_is_shared_is_of_before_somebody_came_also_after_a_restart
+        known::who_waits_to_be_let_in_is_not_asked_for_any_more_after_a_remove
+        known::what_waits_for_an_answer_about_the_group_says_so
         lies::keys_of_somebody_else_than_was_named_let_nobody_in
         lies::nothing_that_no_member_encrypted_is_shown_as_said
         lies::a_group_that_the_service_hides_is_told_and_not_founded_without_end

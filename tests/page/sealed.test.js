@@ -350,14 +350,73 @@ describe("a device in a sealed room", () => {
         portions.push(packages.length);
         left += packages.length;
       };
-      for (let tries = 0; tries < 3; tries++) { tab.sealed.publish(); await tab.settled(); mock.timers.tick(0); }
+      for (let tries = 0; tries < 3; tries++) { tab.sealed.publishing.publish(); await tab.settled(); mock.timers.tick(0); }
       assert.deepEqual([notes.length, portions], [1, []]);
       isTaking = true;
-      tab.sealed.publish();
+      tab.sealed.publishing.publish();
       await tab.settled();
       assert.deepEqual(portions, [20, 20, 10]);
     } finally {
       mock.timers.reset();
+    }
+  });
+
+  it("looks for its key packages at each session, but not too often, and now and then in a long one", async () => {
+    let looks = 0, passed = performance.now();
+    tab.sealed.asks.left = async () => { looks += 1; return 100; };
+    const clock = mock.method(performance, "now", () => passed);
+    const looked = async (ms, act) => { [passed, looks] = [passed + ms, 0]; act(); await tab.settled(); return looks; };
+    const begins = () => tab.sealed.connected(world.events.length);
+    assert.equal(await looked(61_000, begins), 1);
+    // One session after the other: the next look is when it is time.
+    assert.equal(await looked(1_000, begins), 0);
+    assert.equal(await looked(61_000, () => tab.sealed.tick()), 1);
+    assert.equal(await looked(600_000, () => tab.sealed.tick()), 0);
+    assert.equal(await looked(3_600_000, () => tab.sealed.tick()), 1);
+    clock.mock.restore();
+  });
+
+  it("tells once why it does not know how to come in, and asks less and less often", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    try {
+      const notes = [], { device } = tab.sealed;
+      let asked = 0;
+      tab.sealed.calls.note = (text) => notes.push(text);
+      tab.sealed.asks.group = async () => { asked += 1; throw new Error("HTTP 302"); };
+      device.is_in = () => false;
+      device.connected = () => JSON.stringify([{ do: "ask_welcome" }]);
+      device.no_welcome = () => JSON.stringify([{ do: "ask_group" }]);
+      tab.sealed.connected(world.events.length);
+      await tab.settled();
+      for (let seconds = 0; seconds < 600; seconds++) { mock.timers.tick(1_000); await tab.settled(); }
+      assert.equal(notes.length, 1);
+      assert.match(notes[0], /HTTP 302/);
+      assert.ok(asked > 5 && asked < 20, `${asked}`);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it("tells of what nobody can read, for it came after this device was removed", async () => {
+    for (const isShownFirst of [false, true]) {
+      const message = tab.say("Hello"), lost = [];
+      tab.sealed.calls.unread = (one, seq) => lost.push([one.id, seq]);
+      await tab.settled();
+      const [{ id, sealed }] = tab.sent.splice(0), seq = world.events.length + 1;
+      const event = { seq, id, from: "harry", at: 0, kind: "sealed", sealed };
+      world.events.push(event);
+      const { device } = tab.sealed;
+      device.event = () => "[]";
+      device.placed = () => JSON.stringify([{ do: "show", what: "unread", place: seq, text: "Hello" }]);
+      if (isShownFirst) tab.sealed.event(event);
+      tab.sealed.journaled(id, seq);
+      await tab.settled();
+      if (!isShownFirst) tab.sealed.event(event);
+      await tab.settled();
+      assert.deepEqual(lost, [[message.id, seq]]);
+      const read = tab.sealed.readable(event);
+      assert.ok(read.text === undefined && /nobody can read/.test(read.why), JSON.stringify(read));
+      tab.outbox.remove(id);
     }
   });
 

@@ -377,7 +377,11 @@ impl Device {
 
     fn show(&mut self, show: Show) {
         let note = match show {
-            Show::Said { seq, content } => Note::Placed {
+            Show::Said { seq, content }
+            | Show::Unread {
+                seq,
+                content: Some(content),
+            } => Note::Placed {
                 seq,
                 text: text_of(&content.0),
             },
@@ -417,6 +421,7 @@ impl Device {
             Show::Room { .. }
             | Show::NotShared { .. }
             | Show::Missed { .. }
+            | Show::Unread { content: None, .. }
             | Show::NotIn
             | Show::Revoked
             | Show::NotFounded

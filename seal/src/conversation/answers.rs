@@ -19,9 +19,7 @@ impl Conversation {
                 if let Some(message) = self.unplaced.get_mut(&own) {
                     message.placed = Some((seq, now));
                 }
-                if !self.member.is_in(&self.room) {
-                    self.place_answered(&mut effects);
-                }
+                self.place_answered(&mut effects);
             }
             // Somebody else has founded the group: it is there to come into.
             (Sent::Change(frame @ Frame::Found { .. }), Err(reason))

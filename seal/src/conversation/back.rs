@@ -1,7 +1,7 @@
 //! How a device comes back that has missed something.
 
 use super::answers::STALE;
-use super::state::{CHANGE_AFTER, Entering, MOST_GAPS, Reading};
+use super::state::{Absence, CHANGE_AFTER, Entering, MOST_GAPS, Reading, Unplaced};
 use super::{Conversation, Effect, Show, vain};
 use crate::member::Frame;
 
@@ -28,6 +28,53 @@ impl Conversation {
         // Without a group nothing is missed.
         if let Ok(step) = self.member.give_up(&self.room, why) {
             self.take(step, None, effects);
+        }
+    }
+
+    /// The group is gone from this place on.
+    pub(super) fn is_away(&mut self, seq: Option<u64>, is_removed: bool) {
+        let is_away = |absence: &Absence| absence.up_to.is_none();
+        if self.absence.as_ref().is_some_and(is_away) {
+            return;
+        }
+        self.absence = Some(Absence {
+            behind: seq.unwrap_or_default(),
+            up_to: None,
+            is_removed,
+        });
+    }
+
+    /// It is in again from this place on.
+    pub(super) fn is_back(&mut self, seq: Option<u64>) {
+        if let Some(absence) = &mut self.absence {
+            absence.up_to = absence.up_to.or(seq);
+        }
+    }
+
+    /// Whether nobody can read what this device has at this place: it was removed before.
+    pub fn is_unread(&self, seq: u64) -> bool {
+        let absence = self.absence.as_ref();
+        absence.is_some_and(|absence| absence.is_removed && absence.has(seq))
+    }
+
+    /// Own messages that are in the room, which this device cannot see there any more.
+    pub(super) fn place_answered(&mut self, effects: &mut Vec<Effect>) {
+        let (is_in, absence) = (self.member.is_in(&self.room), self.absence.as_ref());
+        let is_past = |seq: u64| !is_in || absence.is_some_and(|absence| absence.has(seq));
+        let placed =
+            |_: &u64, message: &mut Unplaced| message.placed.is_some_and(|(seq, _)| is_past(seq));
+        let placed: Vec<_> = self.unplaced.extract_if(.., placed).collect();
+        for (_, message) in placed.into_iter().filter(|(_, one)| !one.is_told) {
+            let Some((seq, _)) = message.placed else {
+                continue;
+            };
+            effects.extend(match self.is_unread(seq) {
+                true => Some(Effect::Show(Show::Unread {
+                    seq,
+                    content: self.text_of(&message.inside),
+                })),
+                false => self.said(seq, &message.inside),
+            });
         }
     }
 

@@ -70,13 +70,22 @@ pub enum Show {
         /// What was said; `None`: it was no text.
         content: Option<Content>,
     },
+    /// Something of one's own is in the room behind the place at which this device was removed, so
+    /// that nobody there can read it.
+    Unread {
+        /// Where.
+        seq: u64,
+        /// What was said; `None`: it was no text.
+        content: Option<Content>,
+    },
     /// So many messages were said while this device was out of the group, and cannot be read by it.
     Missed {
         /// How many.
         count: u64,
     },
-    /// What this device does again and again comes to nothing, and why, as far as it sees: the
-    /// service hides something, or is not in order. It goes on, less and less often.
+    /// What this device does again and again comes to nothing, and why, as far as it sees: a member
+    /// or the service hinders it, or a copy of it. It goes on, less and less often. What a person
+    /// reads: [`in_vain`](super::in_vain).
     InVain(&'static str),
     /// Nobody has let this device in yet: somebody in the room must add this person.
     NotIn,
@@ -134,6 +143,8 @@ pub enum Question {
     Newcomers(Vec<Holder>),
     /// The server has another group than the one that this device was in.
     AnotherGroup,
+    /// The server has no group of this room, in which this device was with others.
+    NoGroup,
     /// The user has left the group.
     Left,
     /// The user has left the group, and this one adds the device again.

@@ -68,7 +68,13 @@ impl Conversation {
         if self.entering != Entering::AskedGroup {
             return effects;
         }
+        let is_agreed = self.agreed == Some(Question::NoGroup);
         let entered = match found {
+            // Those who were in it are in none that is made now.
+            None if !is_agreed && self.member.knew_others(&self.room) => {
+                self.ask(Question::NoGroup, &mut effects);
+                return self.go_on(effects);
+            }
             None => self
                 .member
                 .found(&self.room, self.policy, &self.random, now),
@@ -77,7 +83,9 @@ impl Conversation {
                     None => Agreed::Nothing,
                     Some(Question::Newcomers(newcomers)) => Agreed::Newcomers(newcomers),
                     Some(Question::AnotherGroup) => Agreed::AnotherGroup,
-                    Some(Question::Left | Question::Invited(_)) => Agreed::Nothing,
+                    Some(Question::NoGroup | Question::Left | Question::Invited(_)) => {
+                        Agreed::Nothing
+                    }
                 };
                 self.member.rejoin(&self.room, state, agreed, now)
             }

@@ -1,7 +1,7 @@
 //! What the service has and does not show: a change of the group, or a part of the room. Until it
 //! does, nothing is encrypted, for it could be for somebody whom the change has removed.
 
-use super::state::{IS_IN_AFTER, Reading, Tries};
+use super::state::{IS_IN_AFTER, OF_OTHERS, Reading, Tries};
 use super::{Conversation, Effect, Show};
 
 /// Seconds until the room is read again for a change that the server has left out.
@@ -118,7 +118,7 @@ impl Conversation {
     pub(super) fn forget_tries(&mut self) {
         let is_over = |since: u64| self.now >= since + IS_IN_AFTER;
         if self.in_since.is_some_and(is_over) {
-            self.tries = Tries::default();
+            self.tries = Tries::of(OF_OTHERS);
         }
     }
 }

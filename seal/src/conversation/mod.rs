@@ -22,12 +22,15 @@ mod vain;
 use crate::content;
 use crate::device::Name;
 use crate::handshake::Handshake;
-use crate::member::{Error, Event, Frame, Member, Shown, Step};
+use crate::member::{ELSEWHERE, Error, Event, Frame, Member, Shown, Step};
 use crate::rules::JoinPolicy;
 pub use effect::{Effect, Outgoing, Question, Show, Waits, odd};
 use hidden::Hidden;
-use state::{Entering, Placed, Reading, Sent, TIDY_AFTER, Tries, Unplaced};
+use state::{
+    Absence, Entering, OF_COPY, OF_OTHERS, Placed, Reading, Sent, TIDY_AFTER, Tries, Unplaced,
+};
 use std::collections::{BTreeMap, VecDeque};
+pub use vain::in_vain;
 
 /// What is said and cannot be sent yet, at most.
 pub const MOST_WAITING: usize = 64;
@@ -66,8 +69,12 @@ pub struct Conversation {
     /// Ways in that came to nothing, and why the last one did.
     tries: Tries,
     failed: &'static str,
+    /// How often a copy of this device came into its place.
+    copies: Tries,
     /// Since when it is in the group without a break.
     in_since: Option<u64>,
+    /// The last time that it was out of the group, since it was begun.
+    absence: Option<Absence>,
     /// It was in the group since it was begun.
     was_in: bool,
     /// Places of messages that came while it was out, and how many more there were.
@@ -116,9 +123,11 @@ impl Conversation {
             returned: 0,
             hidden: Hidden::default(),
             placed: Vec::new(),
-            tries: Tries::default(),
+            tries: Tries::of(OF_OTHERS),
+            copies: Tries::of(OF_COPY),
             failed: vain::LOST_AGAIN,
             in_since: None,
+            absence: None,
             was_in: false,
             unread: Vec::new(),
             unread_more: 0,
@@ -294,7 +303,8 @@ impl Conversation {
         }
         // Somebody may have added this device; after many tries it looks when it is time.
         let is_change = matches!(handshake, Handshake::Bundle(_) | Handshake::Founding(_));
-        if is_change && self.entering == Entering::Waiting && !self.tries.are_many(self.now) {
+        let are_many = self.tries.are_many(self.now) || self.copies.are_many(self.now);
+        if is_change && self.entering == Entering::Waiting && !are_many {
             (self.entering, self.ask_again) = (Entering::No, (0, 0));
             // There is a group now.
             if self.found_at.take().is_some() {
@@ -493,17 +503,27 @@ impl Conversation {
                 };
                 self.leaving_since.get_or_insert(since);
             }
-            Shown::Lost(_) => {
+            Shown::Lost(why) => {
                 // What it asked for is lost with it.
                 self.leaves = false;
+                self.failed = match *why {
+                    ELSEWHERE => vain::COPIED,
+                    _ => vain::LOST_AGAIN,
+                };
+                self.is_away(seq, false);
                 self.start_again(effects);
             }
-            Shown::Out { .. } => self.start_again(effects),
+            Shown::Out { by } => {
+                self.failed = vain::LOST_AGAIN;
+                self.is_away(seq, by.is_some());
+                self.start_again(effects);
+            }
             _ => {}
         }
         let is_change = matches!(shown, Shown::Changed { .. });
         effects.push(Effect::Show(Show::Room { seq, what: shown }));
         if is_change && !self.member.is_out(&self.room) {
+            self.is_back(seq);
             self.tell_missed(seq, effects);
         }
     }
@@ -511,22 +531,10 @@ impl Conversation {
     /// The group is gone for this device, and the changes that it had on their way. Its messages
     /// may be in the room: their answers say it.
     fn start_again(&mut self, effects: &mut Vec<Effect>) {
-        (self.failed, self.in_since) = (vain::LOST_AGAIN, None);
+        self.in_since = None;
         self.try_again(effects);
         self.sent.retain(|_, sent| matches!(sent, Sent::Message(_)));
         self.placed.clear();
         self.place_answered(effects);
-    }
-
-    /// Own messages that are in the room, which this device cannot see there any more.
-    fn place_answered(&mut self, effects: &mut Vec<Effect>) {
-        let placed = |_: &u64, message: &mut Unplaced| message.placed.is_some();
-        let placed: Vec<_> = self.unplaced.extract_if(.., placed).collect();
-        for (_, message) in placed.into_iter().filter(|(_, one)| !one.is_told) {
-            let said = message
-                .placed
-                .and_then(|(seq, _)| self.said(seq, &message.inside));
-            effects.extend(said);
-        }
     }
 }

@@ -5,7 +5,7 @@ use super::{Conversation, Effect, MOST_WAITING, Show};
 use crate::content::{self, Earlier};
 use crate::direct;
 use crate::identity::Public;
-use crate::member::{Error, Shown};
+use crate::member::{Content, Error, Shown};
 
 impl Conversation {
     /// Shares messages of before with a person, as far as the bounds allow: the newest of these,
@@ -89,6 +89,11 @@ impl Conversation {
         }
         self.waiting.extend(insides);
         Ok(self.go_on(Vec::new()))
+    }
+
+    /// What an own message says; `None`: it is no text.
+    pub(super) fn text_of(&self, inside: &[u8]) -> Option<Content> {
+        self.member.own_inside(&self.room, inside)?.ok()
     }
 
     /// An own message is in the room.

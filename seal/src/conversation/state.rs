@@ -19,43 +19,72 @@ pub(super) const CHANGE_AFTER: u64 = 600;
 /// Places that could not be taken, of which it remembers.
 pub(super) const MOST_GAPS: usize = 1000;
 
-/// Tries that come to nothing and are followed by another one at once.
-const AT_ONCE: u32 = 10;
-/// Seconds until the next one after that, at most; up to twice as long by chance, so that devices
-/// that hinder each other do not go on doing so. The first is of one second, each is twice as long.
-const MOST_PAUSE: u64 = 60;
-/// Seconds without one after which they are forgotten.
-const FORGOTTEN_AFTER: u64 = 300;
-/// Seconds in the group after which they are forgotten.
-pub(super) const IS_IN_AFTER: u64 = 30;
-/// Tries after which somebody is told: those before take some seconds, in which a node may hear
-/// what another one has.
-const TOLD_FROM: u32 = AT_ONCE + 3;
+/// How often something is tried again that comes to nothing.
+#[derive(Debug)]
+pub(super) struct Patience {
+    /// Tries that are followed by another one at once.
+    at_once: u32,
+    /// Seconds until the next one after that, at first and at most: each is twice as long as the
+    /// one before; and up to twice as long by chance, so that devices that hinder each other do not
+    /// go on doing so.
+    pause: (u64, u64),
+    /// Seconds without one after which they are forgotten.
+    forgotten_after: u64,
+    /// Tries after which somebody is told.
+    told_from: u32,
+}
 
-/// What was tried and came to nothing, for which a server that is not honest is the cause if it
-/// goes on.
-#[derive(Debug, Default)]
+/// With a server or a member that is not honest. Somebody is told after some seconds, in which a
+/// node may hear what another one has.
+pub(super) const OF_OTHERS: Patience = Patience {
+    at_once: 10,
+    pause: (1, 60),
+    forgotten_after: 300,
+    told_from: 13,
+};
+/// With a copy of this device's state, which does the same: being in for a while means nothing.
+pub(super) const OF_COPY: Patience = Patience {
+    at_once: 2,
+    pause: (15, 3600),
+    forgotten_after: 4 * 3600,
+    told_from: 3,
+};
+/// Seconds in the group after which tries against others are forgotten.
+pub(super) const IS_IN_AFTER: u64 = 30;
+
+/// What was tried and came to nothing.
+#[derive(Debug)]
 pub(super) struct Tries {
+    of: Patience,
     count: u32,
     last: u64,
 }
 
 impl Tries {
+    pub(super) const fn of(of: Patience) -> Self {
+        Self {
+            of,
+            count: 0,
+            last: 0,
+        }
+    }
+
     /// One more came to nothing; seconds until the next one.
     pub(super) fn pause(&mut self, now: u64, chance: u8) -> u64 {
-        if now.saturating_sub(self.last) >= FORGOTTEN_AFTER {
+        if now.saturating_sub(self.last) >= self.of.forgotten_after {
             self.count = 0;
         }
         (self.count, self.last) = (self.count.saturating_add(1), now);
-        let Some(more) = self.count.checked_sub(AT_ONCE + 1) else {
+        let Some(more) = self.count.checked_sub(self.of.at_once + 1) else {
             return 0;
         };
-        let pause = MOST_PAUSE.min(1 << more.min(6));
+        let (first, most) = self.of.pause;
+        let pause = most.min(first << more.min(12));
         pause + pause * u64::from(chance) / 256
     }
 
     pub(super) fn are_many(&self, now: u64) -> bool {
-        self.count >= TOLD_FROM && now.saturating_sub(self.last) < FORGOTTEN_AFTER
+        self.count >= self.of.told_from && now.saturating_sub(self.last) < self.of.forgotten_after
     }
 }
 
@@ -77,6 +106,22 @@ pub(super) struct Unplaced {
     pub(super) placed: Option<(u64, u64)>,
     /// It was told that it is not seen there.
     pub(super) is_told: bool,
+}
+
+/// Places at which this device read nothing, for it was in no group.
+pub(super) struct Absence {
+    /// Where it lost the group; 0: not known.
+    pub(super) behind: u64,
+    /// Where it was in again.
+    pub(super) up_to: Option<u64>,
+    /// Somebody had removed it: what it sent before it knew that nobody can read.
+    pub(super) is_removed: bool,
+}
+
+impl Absence {
+    pub(super) fn has(&self, seq: u64) -> bool {
+        seq > self.behind && self.up_to.is_none_or(|up_to| seq < up_to)
+    }
 }
 
 /// A change of one's own that is at this place, says the answer, which came then.

@@ -20,19 +20,40 @@ pub(super) const TOO_LATE: &str =
 const NOT_SHOWN: &str = "the service says each time that this device came into the group, and does \
                          not show that in the room";
 /// The group is lost as soon as the device is in.
-pub(super) const LOST_AGAIN: &str =
-    "the service shows each time what this device's group cannot have, so that it is out again";
+pub(super) const LOST_AGAIN: &str = "this device is out of the group again each time, by changes of it that no device can take. A \
+     member who is named as their author sends them, or the service makes them up: ask the others \
+     by another way, and somebody who is in can remove that member";
+/// A copy of this device does as it does.
+pub(super) const COPIED: &str = "this device comes into the room elsewhere, too, each time that it is in here: a copy of what \
+     it keeps is used beside it, and messages are lost by that. End one of the two for good. If \
+     the other one is not yours, your key is in other hands: revoke this device at another one of \
+     yours, and take a new key";
+
+/// What a person reads of [`Show::InVain`], but that the device goes on.
+pub fn in_vain(why: &str) -> String {
+    match why {
+        LOST_AGAIN | COPIED => why.into(),
+        _ => format!(
+            "{why}. It hides something, or is not in order: ask whoever runs it, and the others by \
+             another way"
+        ),
+    }
+}
 
 impl Conversation {
     /// The way in came to nothing: another one is begun at once, unless there were many.
     pub(super) fn try_again(&mut self, effects: &mut Vec<Effect>) {
-        let pause = self.tries.pause(self.now, self.random[0]);
+        let tries = match self.failed {
+            COPIED => &mut self.copies,
+            _ => &mut self.tries,
+        };
+        let pause = tries.pause(self.now, self.random[0]);
         if pause == 0 {
             self.entering = Entering::No;
             return;
         }
         (self.entering, self.ask_again.0) = (Entering::Waiting, self.now + pause);
-        if self.tries.are_many(self.now) {
+        if tries.are_many(self.now) {
             effects.push(Effect::Show(Show::InVain(self.failed)));
         }
     }
@@ -81,12 +102,11 @@ impl Conversation {
 
     /// Time goes on. Who slept has waited for nothing: what is said to be in the room comes yet.
     pub(super) fn goes_on_to(&mut self, now: u64) {
-        let passed = now.saturating_sub(self.now);
-        let slept = match self.now > 0 && passed > LOOKS_EVERY {
-            true => passed,
-            false => 0,
-        };
-        self.now = now;
+        let before = std::mem::replace(&mut self.now, now);
+        let slept = now.saturating_sub(before);
+        if before == 0 || slept <= LOOKS_EVERY {
+            return;
+        }
         self.placed.iter_mut().for_each(|one| one.since += slept);
         let placed = self.unplaced.values_mut();
         for (_, since) in placed.filter_map(|message| message.placed.as_mut()) {
@@ -102,13 +122,14 @@ impl Conversation {
         });
         let unseen: Vec<_> = unseen.collect();
         for (number, seq) in unseen {
-            let Some(message) = self.unplaced.get_mut(&number) else {
+            let Some(message) = self.unplaced.get(&number) else {
                 continue;
             };
-            message.is_told = true;
-            let content = self.member.own_inside(&self.room, &message.inside);
-            let content = content.and_then(Result::ok);
+            let content = self.text_of(&message.inside);
             effects.push(Effect::Show(Show::Unseen { seq, content }));
+            if let Some(message) = self.unplaced.get_mut(&number) {
+                message.is_told = true;
+            }
         }
         let told = self.unplaced.iter().filter(|(_, message)| message.is_told);
         let told: Vec<_> = told.map(|(number, _)| *number).collect();

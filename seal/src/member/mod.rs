@@ -23,10 +23,10 @@ pub(crate) use devices::check_whose;
 pub use devices::{OwnDevice, holder_of};
 pub use join::Agreed;
 use packages::Packages;
-use room::{Intent, Room, Status};
+use room::{Intent, Room, Status, names_of};
 use std::collections::BTreeMap;
 use std::fmt;
-pub use step::{Content, Error, Event, FASTER, Frame, Holder, How, Person, Shown, Step};
+pub use step::{Content, ELSEWHERE, Error, Event, FASTER, Frame, Holder, How, Person, Shown, Step};
 
 /// Entries on the shelf begin with what they are of.
 const DEVICE: &[u8] = b"device";
@@ -109,6 +109,13 @@ impl Member {
     pub fn is_out(&self, room: &Name) -> bool {
         let room = self.rooms.get(room);
         room.is_none_or(|room| matches!(room.status, Status::Lost | Status::Out))
+    }
+
+    /// Devices beside this one were in the room's group when this one knew it last.
+    pub fn knew_others(&self, room: &Name) -> bool {
+        let own = names_of(&self.certificate);
+        let known = self.rooms.get(room).map(|room| &room.known.devices);
+        known.is_some_and(|devices| devices.iter().any(|one| *one != own))
     }
 
     /// Its user has left the group of this room, and has not said that it comes back.

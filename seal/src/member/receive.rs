@@ -2,7 +2,7 @@
 
 use super::room::{MOST_REVOKED, Room, Status};
 use super::share::Taken;
-use super::{Error, Event, FASTER, Frame, Holder, How, Member, Shown, Step};
+use super::{ELSEWHERE, Error, Event, FASTER, Frame, Holder, How, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::mls::{self, read};
 use crate::rules::{
@@ -231,7 +231,7 @@ impl Room {
         match is_own_return {
             true => {
                 self.drop_group(Status::Lost);
-                Shown::Lost("this device came back to the room elsewhere")
+                Shown::Lost(ELSEWHERE)
             }
             false => {
                 self.drop_group(Status::Out);

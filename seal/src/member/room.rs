@@ -575,7 +575,7 @@ impl Room {
     }
 }
 
-fn names_of(one: &Certificate) -> (String, String, String) {
+pub(super) fn names_of(one: &Certificate) -> (String, String, String) {
     let (user, device) = (one.user.as_str().to_owned(), one.device.as_str().to_owned());
     (user, device, one.identity.to_string())
 }

@@ -210,6 +210,8 @@ pub enum Shown {
 
 /// Why a way in is [`Shown::Lost`] that somebody else's change made void: the device tries again.
 pub const FASTER: &str = "somebody was faster: rejoin again";
+/// Why a device is lost that has come in somewhere else, where a copy of its state is.
+pub const ELSEWHERE: &str = "this device came back to the room elsewhere";
 
 /// How a group came to what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

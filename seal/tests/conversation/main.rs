@@ -1,6 +1,7 @@
 //! Devices as their hosts run them, against a room with its writer: how they come in, what is said
 //! meanwhile, and what is left after a crash between any two effects.
 
+mod away;
 mod hidden;
 mod host;
 mod later;

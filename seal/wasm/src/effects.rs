@@ -3,7 +3,7 @@
 use crate::encoded;
 use seal::Name;
 use seal::content::Earlier;
-use seal::conversation::{Outgoing, Question, Show, odd};
+use seal::conversation::{Outgoing, Question, Show, in_vain, odd};
 use seal::member::{Content, Holder, How, Shown};
 use serde_json::{Value, json};
 
@@ -44,14 +44,20 @@ pub(crate) fn show(show: &Show) -> Value {
             "place": seq,
             "text": content.as_ref().map(text),
         }),
+        Show::Unread { seq, content } => json!({
+            "what": "unread",
+            "place": seq,
+            "text": content.as_ref().map(text),
+        }),
         Show::Missed { count } => json!({ "what": "missed", "count": count }),
-        Show::InVain(why) => json!({ "what": "in_vain", "why": why }),
+        Show::InVain(why) => json!({ "what": "in_vain", "why": in_vain(why) }),
         Show::NotIn => json!({ "what": "not_in" }),
         Show::Revoked => json!({ "what": "revoked" }),
         Show::NotFounded => json!({ "what": "not_founded" }),
         Show::Shut => json!({ "what": "shut" }),
         Show::Ask(Question::AnotherGroup) => json!({ "what": "ask", "newcomers": null }),
         Show::Ask(Question::Newcomers(who)) => json!({ "what": "ask", "newcomers": holders(who) }),
+        Show::Ask(Question::NoGroup) => json!({ "what": "ask", "none": true }),
         Show::Ask(Question::Left) => json!({ "what": "ask", "left": true }),
         Show::Ask(Question::Invited(by)) => json!({ "what": "ask", "invited": holder(by) }),
         Show::Odd(error) => json!({ "what": "odd", "why": odd(error) }),

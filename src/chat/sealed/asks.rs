@@ -1,6 +1,6 @@
 //! Questions of a sealed room over HTTP, and what a person reads when there is no answer.
 
-use super::{DEADLINE, Found, MOST, Sealed, now_ms};
+use super::{DEADLINE, Found, MOST, Sealed, Task, now_ms};
 use crate::{chat::foreign::of_service, fetch::Client as Http};
 use anyhow::Result;
 use bytes::Bytes;
@@ -43,6 +43,56 @@ pub(super) enum Unanswered {
     Foreign(serde_json::Error),
 }
 
+/// Ticks until it is asked again how to come in: at first, and at most. Each time is twice as long.
+const AGAIN: (u32, u32) = (5, 60);
+/// Reasons that were told, and are not again.
+const MOST_TOLD: usize = 8;
+
+/// Why it is not known how to come in.
+pub(super) struct NoWay {
+    /// As it was told, the newest one last.
+    told: Vec<String>,
+    pause: u32,
+}
+
+impl Default for NoWay {
+    fn default() -> Self {
+        Self {
+            told: Vec::new(),
+            pause: AGAIN.0,
+        }
+    }
+}
+
+impl NoWay {
+    pub(super) fn why(&self) -> Option<&str> {
+        self.told.last().map(String::as_str)
+    }
+
+    /// Once more; ticks until it is asked again, and what there is to tell if that is news.
+    fn takes(&mut self, error: &anyhow::Error) -> (u32, Option<String>) {
+        // Not with the time that is left, which is another one each time.
+        let why = match error.downcast_ref() {
+            Some(Unanswered::Later { why, .. }) => why.clone(),
+            _ => format!("{error:#}"),
+        };
+        let known = self.told.iter().position(|told| *told == why);
+        if let Some(at) = known {
+            self.told.remove(at);
+        } else if self.told.len() == MOST_TOLD {
+            self.told.remove(0);
+        }
+        let note = format!(
+            "! the service does not say how to come into the group: {why}. It is asked again by \
+             itself, each minute at last"
+        );
+        self.told.push(why);
+        let pause = self.pause;
+        self.pause = (pause * 2).min(AGAIN.1);
+        (pause, known.is_none().then_some(note))
+    }
+}
+
 /// How a refusal looks on the wire.
 #[derive(Default, Deserialize)]
 struct Refusal {
@@ -75,6 +125,14 @@ impl Sealed {
         self.keys = Keys::new(KeyPair::from_seed(&self.identity.seed()), gateway);
         self.http = http(self.tls.as_ref(), gateway);
         self.publishing.begin();
+    }
+
+    /// It cannot be known now how to come in: it is asked again, less and less often.
+    pub(super) fn has_no_way(&mut self, error: &anyhow::Error) -> Vec<Task> {
+        self.conversation.disconnected();
+        let (pause, note) = self.no_way.takes(error);
+        self.again = Some(pause);
+        note.map(Task::Note).into_iter().collect()
     }
 
     pub(super) fn group(&self) -> BoxFuture<'static, Found> {
@@ -148,7 +206,13 @@ fn refused(answer: &Response<Bytes>) -> Unanswered {
     let why = match (message.is_empty(), reason.is_empty()) {
         (false, _) => message,
         (true, false) => reason,
-        (true, true) => format!("the server answers HTTP {status}"),
+        (true, true) => match status {
+            300..400 => format!(
+                "what answers sends this elsewhere (HTTP {status}), where nothing is asked: look \
+                 at the address that this was started with, and at proxies before it"
+            ),
+            _ => format!("the server answers HTTP {status}"),
+        },
     };
     let why = of_service(&why);
     let after = answer.headers().get(RETRY_AFTER);
@@ -178,6 +242,30 @@ mod tests {
             answer = answer.header(RETRY_AFTER, after);
         }
         answer.body(Bytes::from_static(body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn why_it_is_not_known_how_to_come_in_is_told_once_and_asked_less_and_less_often() {
+        let mut no_way = NoWay::default();
+        let moved = || refused(&answer(302, None, "<html>")).into();
+        let busy =
+            |after| refused(&answer(503, Some(after), r#"{"error":{"reason":"busy"}}"#)).into();
+        let mut takes = |error: anyhow::Error| no_way.takes(&error);
+        let (pause, note) = takes(moved());
+        let note = note.unwrap();
+        assert!(
+            pause == 5 && note.contains("(HTTP 302)") && note.contains("proxies"),
+            "{note}"
+        );
+        assert_eq!(takes(moved()), (10, None));
+        // Another reason is news, but not each time that they take turns.
+        assert!(takes(busy("9")).1.is_some());
+        for _ in 0..100 {
+            assert_eq!(takes(moved()).1, None);
+            assert_eq!(takes(busy("8")).1, None);
+        }
+        assert_eq!(takes(moved()).0, 60);
+        assert!(no_way.why().unwrap().contains("302"));
     }
 
     #[test]

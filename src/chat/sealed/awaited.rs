@@ -61,6 +61,22 @@ impl Sealed {
         at.map(|at| self.claims.swap_remove(at));
     }
 
+    /// Whether what was asked for is still wanted.
+    pub(super) fn is_wanted(&self, claim: &Claim) -> bool {
+        self.claims.contains(claim)
+    }
+
+    /// Who has this name is not to be let in any more; whether they waited for that.
+    pub(super) fn withdraw(&mut self, user: &str) -> bool {
+        let stays = |claim: &Claim| claim.allow.is_some() || claim.user != user;
+        let waiting = |of: &Self| of.claims.len() + of.resumed.len() + of.unadded.len();
+        let before = waiting(self);
+        self.claims.retain(stays);
+        self.resumed.retain(stays);
+        self.unadded.retain(|(claim, _)| stays(claim));
+        waiting(self) < before
+    }
+
     /// Whether who has this key is to be let in already.
     pub(super) fn is_awaited(&self, key: &Public) -> bool {
         let unadded = self.unadded.iter().map(|(claim, _)| claim);

@@ -2,7 +2,7 @@
 //! and what others share. Those look like no message of the room, for nothing but the word of who
 //! shares them says that they were said.
 
-use super::{Sealed, Task, now, words::Own};
+use super::{Sealed, Task, kept::Record, now, words::Own};
 use crate::chat::{
     foreign::{escaped, time_of},
     view::plural,
@@ -56,8 +56,15 @@ impl Sealed {
     }
 
     fn share_with(&mut self, command: &str, key: &Public, count: u8) -> Result<Vec<Task>> {
-        let came = self.came.get(key).copied().unwrap_or(u64::MAX);
+        let came = self.kept.came(key).unwrap_or(u64::MAX);
         let messages = self.kept.newest(count, came);
+        if messages.is_empty() && !self.kept.newest(1, u64::MAX).is_empty() {
+            let why = format!(
+                "! {command}: there is nothing to share: all that this device has kept of what was \
+                 said here is from when they were in the group themselves"
+            );
+            return Ok(vec![Task::Note(why)]);
+        }
         let shared = self.conversation.share(key, &messages, now());
         self.said(command, shared)
     }
@@ -88,8 +95,8 @@ impl Sealed {
         self.said("/ask", asked)
     }
 
-    /// Notes at which place somebody's device came.
-    pub(super) fn note_who_came(&mut self, show: &Show) {
+    /// Notes at which place somebody's device came: they have read what follows themselves.
+    pub(super) fn note_who_came(&mut self, show: &Show) -> Result<()> {
         let Show::Room {
             seq: Some(seq),
             what: Shown::Changed {
@@ -97,18 +104,17 @@ impl Sealed {
             },
         } = show
         else {
-            return;
+            return Ok(());
         };
-        // When this device comes, it learns of all who are there.
-        let by_other = by.iter().filter(|by| !self.reader().is(by));
-        let came: Vec<_> = match how {
-            How::Change => joined.iter().collect(),
-            How::CameIn => by_other.collect(),
-            _ => Vec::new(),
-        };
-        let came = came.into_iter().map(|one| (one.identity, *seq));
-        let came: Vec<_> = came.collect();
-        self.came.extend(came);
+        // When this device comes, all whom it learns of are there at the latest at that place.
+        let by = by.iter().filter(|_| *how == How::CameIn);
+        let came = joined.iter().chain(by).filter(|one| !self.reader().is(one));
+        let came = came.map(|one| Record::Came {
+            seq: *seq,
+            key: one.identity.to_string(),
+        });
+        let came = came.collect();
+        self.kept.keep(came)
     }
 
     /// Whom this device has just let in, if it shares messages with them.

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use safe_chat_client::keys;
 use seal::{
     Name, Public,
-    conversation::Effect,
+    conversation::{Effect, Show},
     member::{self, Person, holder_of},
     rules::JoinPolicy,
 };
@@ -252,15 +252,23 @@ impl Sealed {
             Err(why) => return Ok(vec![Task::Note(why)]),
         };
         let command = format!("/remove {user}");
+        let withdrawn = self.withdraw(user.as_str()).then(|| {
+            Task::Note(format!(
+                "{command}: the /add of {user} that waited is withdrawn, and lets nobody in"
+            ))
+        });
         if user.as_str() == self.user {
             let note = "! /remove: that is you. /leave goes out with this device, /revoke DEVICE \
                         takes out another one";
-            return Ok(vec![Task::Note(note.into())]);
+            return Ok(vec![withdrawn.unwrap_or_else(|| Task::Note(note.into()))]);
         }
         let is_open = self.conversation.join_policy() == Some(JoinPolicy::Open);
         let removed = self.conversation.remove(&user, None, now());
         let comes_back = is_open && removed.is_ok();
         let mut tasks = match removed {
+            Err(member::Error::NoChange | member::Error::NotIn) if withdrawn.is_some() => {
+                Vec::new()
+            }
             Err(member::Error::NoChange) => vec![Task::Note(format!(
                 "! {command}: nobody of that name is in the group of this room. /devices says who \
                  is"
@@ -270,7 +278,26 @@ impl Sealed {
         if comes_back {
             tasks.push(Task::Note(COMES_BACK.into()));
         }
+        tasks.extend(withdrawn);
         Ok(tasks)
+    }
+
+    /// The user says yes to what was asked.
+    pub(in super::super) fn agree(&mut self) -> Result<Vec<Task>> {
+        if self
+            .conversation
+            .member()
+            .is_revoked(self.conversation.room())
+        {
+            let why = words::of(&Show::Revoked, &self.reader(), "");
+            return Ok(vec![Task::Note(format!("! /agree: {why}"))]);
+        }
+        let effects = self.conversation.agree(now());
+        if effects.is_empty() {
+            let note = "! /agree: nothing waits for your word here";
+            return Ok(vec![Task::Note(note.into())]);
+        }
+        self.perform(effects, None)
     }
 
     /// This device goes out of the group.

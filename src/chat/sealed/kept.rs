@@ -2,7 +2,7 @@
 //! see it again keeps it: beside the shelf, encrypted with the same key, a record behind the other,
 //! on the disk before the shelf forgets what opens the message.
 
-use super::store::{folder_of, private};
+use super::store::{folder_of, private, write_whole};
 use anyhow::{Context, Result};
 use safe_chat_client::{Body, Event};
 use seal::{Identity, Name, Public, content::Earlier, member::Content, shelf};
@@ -29,8 +29,8 @@ const MOST_UNKNOWN: (usize, usize) = (200, 1024 * 1024);
 const NOTE: &str = "note ";
 /// Own messages of which it is not known whether they are in the room.
 const MOST_SENT: usize = 64;
-/// Keys that are known to be former ones, at most: those of the largest group.
-const MOST_FORMER: usize = 1000;
+/// Keys that are known to be former ones, and that came, at most: those of the largest group.
+const MOST_KEYS: usize = 1000;
 /// How long a message is kept, and the file of a room where nobody is any more: as the service
 /// keeps what can be read again.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -59,6 +59,8 @@ pub(super) enum Record {
     Former { seq: u64, key: String },
     /// Who has this key has come in with it.
     Current { key: String },
+    /// The newest device of who has this key came in at this place, or before.
+    Came { seq: u64, key: String },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -95,6 +97,8 @@ pub(super) struct Kept {
     /// Keys that their names do not have any more, and since which place. What was said being
     /// forgotten is no reason to forget these.
     former: BTreeMap<String, u64>,
+    /// Where the newest devices of others came in: they have read what was said since themselves.
+    came: BTreeMap<String, u64>,
     /// Records that this version does not know, as they are.
     unknown: Vec<Vec<u8>>,
     /// Own messages that were not seen in the room yet.
@@ -137,6 +141,7 @@ impl Kept {
             bytes: 0,
             notes: BTreeMap::new(),
             former: BTreeMap::new(),
+            came: BTreeMap::new(),
             unknown: Vec::new(),
             sent: Vec::new(),
             sent_before: Vec::new(),
@@ -188,15 +193,13 @@ impl Kept {
             Record::Noted(note) => drop(self.notes.insert(note.seq, note)),
             Record::Former { seq, key } => {
                 self.former.insert(key, seq);
-                while self.former.len() > MOST_FORMER {
-                    let oldest = self.former.iter().min_by_key(|(_, seq)| **seq);
-                    let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-                        break;
-                    };
-                    self.former.remove(&oldest);
-                }
+                trim_keys(&mut self.former);
             }
             Record::Current { key } => drop(self.former.remove(&key)),
+            Record::Came { seq, key } => {
+                self.came.insert(key, seq);
+                trim_keys(&mut self.came);
+            }
             Record::Read {
                 seq,
                 at,
@@ -288,14 +291,14 @@ impl Kept {
         found.map(|(hash, _)| *hash)
     }
 
-    /// What an event says that this device sent before it was begun anew; `None`: it did not.
-    pub(super) fn said_before(&self, event: &Event) -> Option<&str> {
+    /// What an event says that was sent before this was opened; `None`: it was not.
+    pub(super) fn said_before(&self, event: &Event) -> Option<(Hash, &str)> {
         let Body::Sealed(bytes) = &event.body else {
             return None;
         };
         let hash = Self::hash(bytes);
-        let said = self.sent.iter().find(|(sent, _)| *sent == hash);
-        said.map(|(_, text)| text.as_str())
+        let said = self.unsure().find(|(sent, _)| *sent == hash);
+        said.map(|(hash, text)| (*hash, text.as_str()))
     }
 
     /// What was sent before it was opened, and not seen in the room since.
@@ -338,6 +341,11 @@ impl Kept {
     /// Since which place the service says that this is a former key.
     pub(super) fn former(&self, key: &Public) -> Option<u64> {
         self.former.get(&key.to_string()).copied()
+    }
+
+    /// Where the newest device of who has this key came in, or before; `None`: that is not known.
+    pub(super) fn came(&self, key: &Public) -> Option<u64> {
+        self.came.get(&key.to_string()).copied()
     }
 
     fn count(&self) -> usize {
@@ -428,8 +436,12 @@ impl Kept {
             seq: *seq,
             key: key.clone(),
         });
+        let came = self.came.iter().map(|(key, seq)| Record::Came {
+            seq: *seq,
+            key: key.clone(),
+        });
         let mut bytes = Vec::new();
-        for record in read.chain(notes).chain(sent).chain(former) {
+        for record in read.chain(notes).chain(sent).chain(former).chain(came) {
             bytes.extend(self.locked(&record)?);
         }
         for record in &self.unknown {
@@ -438,15 +450,21 @@ impl Kept {
         let place = || format!("cannot write {}", self.path.display());
         // No room has a dot in its name.
         let draft = self.path.with_extension("new");
-        let mut file = private().truncate(true).open(&draft).with_context(place)?;
-        file.write_all(&bytes).with_context(place)?;
-        file.sync_all().with_context(place)?;
-        fs::rename(&draft, &self.path).with_context(place)?;
-        let folder = self.path.parent().context("no folder")?;
-        File::open(folder)?.sync_all().with_context(place)?;
+        let file = write_whole(&self.path, &draft, &bytes).with_context(place)?;
         (self.file, self.length) = (file, bytes.len());
         self.unwritten.clear();
         Ok(())
+    }
+}
+
+/// Forgets those of the lowest places.
+fn trim_keys(keys: &mut BTreeMap<String, u64>) {
+    while keys.len() > MOST_KEYS {
+        let oldest = keys.iter().min_by_key(|(_, seq)| **seq);
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+            break;
+        };
+        keys.remove(&oldest);
     }
 }
 

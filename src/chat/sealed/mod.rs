@@ -21,6 +21,7 @@ use super::{
 };
 use crate::fetch::Client as Http;
 use anyhow::{Context, Result, anyhow, bail};
+use asks::NoWay;
 pub(super) use awaited::Claim;
 use direct::{News, With};
 use futures::{FutureExt, future::BoxFuture};
@@ -144,8 +145,8 @@ pub(super) struct Sealed {
     /// Who is let in once all of the room is read, with their key packages.
     unadded: Vec<(Claim, keys::Claimed)>,
     publishing: Publishing,
-    /// It was told that the service does not say how to come in.
-    asks_in_vain: bool,
+    /// The service does not say how to come in.
+    no_way: NoWay,
     /// Why it is not in, or what is in vain, as it was told since it was in.
     told_why: Vec<(Discriminant<Show>, &'static str)>,
     /// What messages wait for, as it was told.
@@ -158,8 +159,6 @@ pub(super) struct Sealed {
     told: HashMap<Name, u64>,
     /// Ticks until it is looked again who has.
     looks: u32,
-    /// At which places those came who came since this terminal did.
-    came: HashMap<Public, u64>,
     /// What was read and said lately, also before this terminal began anew.
     kept: Kept,
     /// Ticks until it is told what was sent before, and is not in the room as far as it was read.
@@ -176,6 +175,8 @@ pub(super) struct Sealed {
     overtaken: Repeats,
     /// What the service says of what it has just refused.
     why: String,
+    /// What could not be written, and so was not sent.
+    unwritten: Vec<String>,
     /// It was told that there was nothing to share with whom this device let in.
     had_nothing_to_share: bool,
 }
@@ -259,14 +260,13 @@ impl Sealed {
             changing: None,
             unadded: Vec::new(),
             publishing: Publishing::default(),
-            asks_in_vain: false,
+            no_way: NoWay::default(),
             told_why: Vec::new(),
             told_waits: None,
             with: None,
             invitations: Vec::new(),
             told: HashMap::new(),
             looks: 2,
-            came: HashMap::new(),
             kept,
             recheck_in: None,
             unread: None,
@@ -276,6 +276,7 @@ impl Sealed {
             gaps: BEHIND_A_GAP,
             overtaken: OVERTAKEN,
             why: String::new(),
+            unwritten: Vec::new(),
             had_nothing_to_share: false,
         })
     }
@@ -307,9 +308,8 @@ impl Sealed {
     /// What was said and never sent.
     pub(super) fn unsent(&self) -> Vec<String> {
         let texts = self.conversation.unsent();
-        texts
-            .map(|text| String::from_utf8_lossy(text).into_owned())
-            .collect()
+        let waiting = texts.map(|text| String::from_utf8_lossy(text).into_owned());
+        self.unwritten.iter().cloned().chain(waiting).collect()
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -405,7 +405,7 @@ impl Sealed {
         };
         let mut tasks = self.perform(effects, None)?;
         if let Some(waits) = self.conversation.waits_for() {
-            let note = telling::waits(waits, text, 0);
+            let note = self.waiting(waits, text, 0);
             let was_told = self.told_waits.replace(waits) == Some(waits);
             tasks.push(Task::Waits(note, !was_told && telling::is_long(waits)));
         }
@@ -440,7 +440,9 @@ impl Sealed {
     }
 
     pub(super) fn found(&mut self, found: Found) -> Result<Vec<Task>> {
-        self.asks_in_vain &= !matches!(found, Found::Group(Ok(_)) | Found::Welcome(Ok(_)));
+        if matches!(found, Found::Group(Ok(_)) | Found::Welcome(Ok(Some(_)))) {
+            self.no_way = NoWay::default();
+        }
         let effects = match found {
             Found::Group(Ok(group)) => {
                 let state = group.as_ref().map(|it| (&it.group_info[..], &it.tree[..]));
@@ -473,21 +475,15 @@ impl Sealed {
             Found::Invitations(Err(_)) | Found::News(Ok(None) | Err(_)) => return Ok(Vec::new()),
             Found::News(Ok(Some(news))) => return Ok(vec![self.heard(news)]),
             Found::Invitations(Ok(by)) => return Ok(self.invited(by)),
+            // It was withdrawn.
+            Found::Packages(claim, _) | Found::Due(claim) if !self.is_wanted(&claim) => {
+                return Ok(Vec::new());
+            }
             Found::Packages(claim, claimed) => return self.claimed(claim, claimed),
             Found::Due(claim) => return Ok(vec![self.ask_claim(claim)]),
             Found::Done(_, Ok(())) => return Ok(Vec::new()),
             Found::Group(Err(error)) | Found::Welcome(Err(error)) => {
-                self.conversation.disconnected();
-                self.again = Some(AGAIN);
-                let was_told = std::mem::replace(&mut self.asks_in_vain, true);
-                let note = format!(
-                    "! the service does not say how to come into the group: {error:#}. It is asked \
-                     again every {AGAIN} s, by itself"
-                );
-                return Ok((!was_told)
-                    .then_some(Task::Note(note))
-                    .into_iter()
-                    .collect());
+                return Ok(self.has_no_way(&error));
             }
             Found::Left(Err(error)) | Found::Published(Err(error)) => {
                 return Ok(self.publishing.failed(&error).into_iter().collect());
@@ -496,15 +492,6 @@ impl Sealed {
                 return Ok(vec![Task::Note(format!("! {what}: {error:#}"))]);
             }
         };
-        self.perform(effects, None)
-    }
-
-    pub(super) fn agree(&mut self) -> Result<Vec<Task>> {
-        let effects = self.conversation.agree(now());
-        if effects.is_empty() {
-            let note = "! /agree: nothing waits for your word here";
-            return Ok(vec![Task::Note(note.into())]);
-        }
         self.perform(effects, None)
     }
 
@@ -544,6 +531,21 @@ impl Sealed {
     }
 
     fn perform(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
+        let numbers = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(number, _) => Some(*number),
+            _ => None,
+        });
+        let numbers: Vec<_> = numbers.collect();
+        self.perform_all(effects, event).inspect_err(|_| {
+            let texts = numbers
+                .iter()
+                .filter_map(|number| self.conversation.said_under(*number));
+            let texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
+            self.unwritten.extend(texts);
+        })
+    }
+
+    fn perform_all(&mut self, effects: Vec<Effect>, event: Option<&Event>) -> Result<Vec<Task>> {
         let records = self.records_of(&effects, event);
         // Nothing else knows after a kill what own questions and shared messages were.
         let is_noted = records.iter().any(|one| matches!(one, Record::Noted(_)));
@@ -557,7 +559,7 @@ impl Sealed {
                 Effect::AskWelcome => tasks.push(Task::Ask(self.welcome())),
                 Effect::Resume(seq) => tasks.push(Task::Resume(seq)),
                 Effect::Show(show) => {
-                    self.note_who_came(&show);
+                    self.note_who_came(&show)?;
                     self.note_current(&show)?;
                     let_in.extend(self.let_in(&show));
                     tasks.extend(self.shown(&show, event));

@@ -3,11 +3,18 @@
 
 use super::{AGAIN, PACKAGES, PORTION, Task, asks::Unanswered};
 
+/// Ticks between two looks where sessions begin one after the other, and while one goes on.
+const AT_MOST_EVERY: u32 = 60;
+const EVERY: u32 = 3600;
+
 /// See the module.
 pub(super) struct Publishing {
     /// Ticks until it is looked again how many are there.
     looks_in: Option<u32>,
-    has_begun: bool,
+    /// Ticks since it was looked last.
+    passed: u32,
+    /// The service has said when it may be asked again.
+    is_put_off: bool,
     /// Fewer than the least were there: all are made that there should be.
     is_filling: bool,
     portion: usize,
@@ -18,7 +25,8 @@ impl Default for Publishing {
     fn default() -> Self {
         Self {
             looks_in: Some(0),
-            has_begun: false,
+            passed: AT_MOST_EVERY,
+            is_put_off: false,
             is_filling: false,
             portion: PORTION.0,
             was_told: false,
@@ -32,18 +40,24 @@ impl Publishing {
         self.looks_in = None;
     }
 
-    /// A session began.
+    /// A session began: the service may be as it was before, or another one, that has none of them.
     pub(super) fn begin(&mut self) {
-        if !self.has_begun {
-            self.looks_in = Some(0);
+        if self.is_put_off {
+            return;
         }
+        let soonest = AT_MOST_EVERY.saturating_sub(self.passed);
+        self.looks_in = Some(self.looks_in.map_or(soonest, |ticks| ticks.min(soonest)));
     }
 
     /// Time goes on; whether it is to be looked now.
     pub(super) fn is_due(&mut self) -> bool {
         let is_due = self.looks_in == Some(0);
-        self.has_begun |= is_due;
-        self.looks_in = self.looks_in.and_then(|ticks| ticks.checked_sub(1));
+        self.passed = self.passed.saturating_add(1);
+        self.looks_in = self.looks_in.map(|ticks| ticks.saturating_sub(1));
+        if is_due {
+            (self.passed, self.is_put_off) = (0, false);
+            self.looks_in = Some(EVERY);
+        }
         is_due
     }
 
@@ -73,6 +87,7 @@ impl Publishing {
             Some(Unanswered::Later { after, .. }) => after.as_secs(),
             _ => 0,
         };
+        self.is_put_off = after > 0;
         self.looks_in(u32::try_from(after).unwrap_or(u32::MAX).max(AGAIN));
         self.portion = (self.portion / 2).max(PORTION.1);
         let was_told = std::mem::replace(&mut self.was_told, true);
@@ -111,6 +126,28 @@ mod tests {
             "enough until few are left"
         );
         assert_eq!(publishing.portion(PACKAGES.0 - 1), Some(20));
+    }
+
+    /// An operator has taken the rooms elsewhere, say, where key packages are not.
+    #[test]
+    fn each_session_looks_anew_but_not_too_often_and_now_and_then_a_long_one() {
+        let mut publishing = Publishing::default();
+        let mut looks = |ticks: u32, begins: bool| {
+            let mut looks = 0;
+            for _ in 0..ticks {
+                if begins {
+                    publishing.begin();
+                }
+                looks += u32::from(publishing.is_due());
+            }
+            looks
+        };
+        assert_eq!(looks(1, true), 1);
+        assert_eq!(looks(AT_MOST_EVERY, false), 0);
+        assert_eq!(looks(1, true), 1, "at once");
+        let flapping = looks(600, true);
+        assert!((9..=10).contains(&flapping), "{flapping}");
+        assert_eq!(looks(2 * EVERY, false), 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::{
     Sealed, Task,
     kept::{Kept, Note, Record},
-    now_ms,
+    now_ms, telling,
 };
 use crate::chat::{
     foreign::{escaped, time_of},
@@ -15,7 +15,7 @@ use anyhow::Result;
 use safe_chat_client::{Body, Event};
 use seal::{
     conversation::{Effect, Outgoing, Show},
-    member::Shown,
+    member::{Content, Shown},
 };
 use std::collections::BTreeMap;
 
@@ -57,9 +57,15 @@ impl Sealed {
         if event.from != self.user || effects.iter().any(is_said) {
             return Ok(None);
         }
-        let Some(text) = self.kept.said_before(event) else {
+        let Some((hash, text)) = self.kept.said_before(event) else {
             return Ok(None);
         };
+        if self.conversation.is_unread(event.seq) {
+            let content = Content(text.as_bytes().to_vec());
+            let note = telling::unread(event.seq, Some(&content));
+            self.kept.keep(vec![Record::Refused { hash }])?;
+            return Ok(Some(Task::NotSent(note)));
+        }
         let said = Event {
             body: Body::Text(text.into()),
             ..event.clone()
@@ -80,7 +86,7 @@ impl Sealed {
                         self.sent.insert(*number, Kept::hash(bytes));
                     }
                 }
-                Effect::Show(Show::Unseen { content, .. }) => {
+                Effect::Show(Show::Unseen { content, .. } | Show::Unread { content, .. }) => {
                     let text = content
                         .as_ref()
                         .map(|content| String::from_utf8_lossy(&content.0));

@@ -3,11 +3,11 @@
 //! may be written later: a program that is killed reads it again. One program at a time has it.
 
 use anyhow::{Context, Result, bail};
-use seal::{Changes, Identity, Member, Name, Shelf};
+use seal::{Changes, Identity, Member, Name, Shelf, shelf::is_locked};
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -97,13 +97,7 @@ impl Store {
         let locked = self.shelf.lock(&self.identity, &self.user, &rand::random());
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
-        let draft = PathBuf::from(name);
-        let mut file = private().truncate(true).open(&draft).with_context(place)?;
-        file.write_all(&locked).with_context(place)?;
-        file.sync_all().with_context(place)?;
-        fs::rename(&draft, &self.path).with_context(place)?;
-        let folder = self.path.parent().context("no folder")?;
-        File::open(folder)?.sync_all().with_context(place)?;
+        write_whole(&self.path, Path::new(&name), &locked).with_context(place)?;
         self.is_behind = false;
         Ok(())
     }
@@ -128,6 +122,10 @@ pub(crate) fn devices_of(key_file: &Path, identity: &Identity) -> Result<Vec<Mem
         }
         let unusable = || format!("{} cannot be used", file.path().display());
         let bytes = fs::read(file.path()).with_context(unusable)?;
+        // Somebody has put something else there. One that is empty was cut off.
+        if !bytes.is_empty() && !is_locked(&bytes) {
+            continue;
+        }
         let shelf = Shelf::unlock(&bytes, identity, &name).with_context(unusable)?;
         devices.push(Member::restore(shelf).with_context(unusable)?);
     }
@@ -171,6 +169,26 @@ pub(in crate::chat) fn folder_of(key_file: &Path) -> PathBuf {
     PathBuf::from(folder)
 }
 
+/// Puts a file of these bytes in the place of another one, whole and on the disk, or leaves all as
+/// it was, without the draft.
+pub(in crate::chat) fn write_whole(path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<File> {
+    let written = write_draft(draft, bytes)
+        .and_then(|file| fs::rename(draft, path).map(|()| file))
+        .inspect_err(|_| drop(fs::remove_file(draft)))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)?.sync_all()?;
+    Ok(written)
+}
+
+/// A file of these bytes, on the disk; if that cannot be, none is left.
+pub(in crate::chat) fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = private().truncate(true).open(draft)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // Beside what went wrong it is of no account whether that works.
+    written.inspect_err(|_| drop(fs::remove_file(draft)))?;
+    Ok(file)
+}
+
 /// For files that only their owner reads.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -181,8 +199,43 @@ pub(super) fn private() -> OpenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_written_leaves_no_draft() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, draft) = (folder.path().join("a"), folder.path().join("a.new"));
+        write_whole(&path, &draft, b"one").unwrap();
+        // In the place of a folder no file comes.
+        fs::create_dir(folder.path().join("b")).unwrap();
+        let refused = write_whole(&folder.path().join("b"), &draft, b"two");
+        assert!(refused.is_err() && !draft.exists());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
     use seal::DeviceKey;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_file_that_is_no_state_hides_no_device_and_one_that_is_cut_off_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("key");
+        let identity = Identity::from_seed(&[1; 32]);
+        let name = |of| Name::parse(of).unwrap();
+        let key = DeviceKey::from_seed(&[2; 32]);
+        let certificate = identity.certify(name("harry"), name("cli"), &key);
+        let mut member = Member::new(key, certificate);
+        let mut store = Store::open(&key_file, Identity::from_seed(&[1; 32]), "harry").unwrap();
+        let step = member.publish(0, 1_000).unwrap();
+        store.keep(step.changes).unwrap();
+        store.write().unwrap();
+        let beside = |name: &str, bytes: &[u8]| {
+            fs::write(folder_of(&key_file).join(name), bytes).unwrap();
+        };
+        beside("README", b"what is here");
+        assert_eq!(devices_of(&key_file, &identity).unwrap().len(), 1);
+        beside("kim", b"");
+        let refused = devices_of(&key_file, &identity).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("kim"), "{refused}");
+    }
 
     #[test]
     fn what_is_only_read_is_written_once_for_many_steps() {

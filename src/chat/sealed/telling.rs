@@ -1,10 +1,13 @@
 //! How often it is told what a conversation shows, and what waits or is missing of what was said.
 
 use super::{Sealed, Task, words};
-use crate::chat::{foreign::shortened, repeats::Repeats};
+use crate::chat::{
+    foreign::{named, shortened},
+    repeats::Repeats,
+};
 use safe_chat_client::Event;
 use seal::{
-    conversation::{Show, Waits},
+    conversation::{Question, Show, Waits, in_vain},
     member::{self, Content, FASTER, Shown},
 };
 use std::mem::discriminant;
@@ -19,7 +22,11 @@ impl Sealed {
             return None;
         }
         let repeats = self.repeats(show);
-        if repeats.is_some_and(|of| !of.is_told(seq)) || self.was_told(show) {
+        let is_counted = repeats.is_some_and(|of| match event {
+            Some(event) => !of.is_told_of(event.seq, named(&event.from)),
+            None => !of.is_told(None),
+        });
+        if is_counted || self.was_told(show) {
             return None;
         }
         Some(match (self.message(show, event), show) {
@@ -30,7 +37,8 @@ impl Sealed {
                 Show::Refused {
                     content: Some(_), ..
                 }
-                | Show::Unseen { .. },
+                | Show::Unseen { .. }
+                | Show::Unread { .. },
             ) => Task::NotSent(self.said_of(show, event)),
             (None, Show::Refused { .. }) => {
                 let said = self.said_of(show, event);
@@ -134,8 +142,79 @@ impl Sealed {
             return None;
         }
         let unsent = self.unsent();
-        let note = self::waits(waits, unsent.first()?, unsent.len() - 1);
+        let note = self.waiting(waits, unsent.first()?, unsent.len() - 1);
         Some(Task::Waits(note, true))
+    }
+
+    /// What a message, and so many more, wait for that cannot be sent now.
+    pub(super) fn waiting(&self, waits: Waits, text: &str, more: usize) -> String {
+        let until = match (waits, self.no_way.why()) {
+            // Its questions are not answered, whatever else is.
+            (Waits::Connection, Some(why)) if self.is_connected => format!(
+                "until the service says how to come into the group, which it does not now ({why})"
+            ),
+            _ => self::until(waits).into(),
+        };
+        let more = match more {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        format!(
+            "waiting to be sent, {until}, and kept only as long as this runs: {}{more}",
+            shortened(text)
+        )
+    }
+}
+
+/// What nobody in the room can read.
+pub(super) fn unread(seq: u64, content: Option<&Content>) -> String {
+    match content {
+        Some(content) => format!(
+            "! nobody can read this, for this device was removed before it came to the room, at \
+             #{seq}: say it again when this device is in, or at another one of yours: {}",
+            shortened(&String::from_utf8_lossy(&content.0))
+        ),
+        None => format!(
+            "! nobody can read what you shared, or asked for, for this device was removed before \
+             it came to the room, at #{seq}: do the same again when this device is in"
+        ),
+    }
+}
+
+/// What is in vain, and goes on.
+pub(super) fn goes_on(why: &str) -> String {
+    let why = in_vain(why);
+    format!("! {why}. This device goes on trying by itself, less and less often")
+}
+
+/// What is asked before a device comes in.
+pub(super) fn question(question: &Question) -> String {
+    match question {
+        Question::AnotherGroup => {
+            "! the server has another group than the one that you were in, or an older state of it \
+             than it has shown: ask the others by another way. /agree goes in all the same"
+                .into()
+        }
+        Question::NoGroup => {
+            "! the service has no group of this room, where you were in one with others: it has \
+             lost the room, or is not the one that it was. Ask the others by another way. /agree \
+             makes a new group, which they are to be let into, or come to as you do; what waits to \
+             be sent goes there"
+                .into()
+        }
+        Question::Newcomers(who) => format!(
+            "! since you were in, {} came: ask the others. /agree comes back to them",
+            words::devices(who)
+        ),
+        Question::Left => {
+            "you have left the group of this room. /agree comes back, if it is open or somebody \
+             lets you in"
+                .into()
+        }
+        Question::Invited(by) => format!(
+            "! {} invites you back into the group that you left: /agree comes in",
+            by.user
+        ),
     }
 }
 
@@ -154,9 +233,9 @@ pub(super) fn unseen(seq: u64, content: Option<&Content>) -> String {
     }
 }
 
-/// What a message, and so many more, wait for that cannot be sent now.
-pub(super) fn waits(waits: Waits, text: &str, more: usize) -> String {
-    let until = match waits {
+/// What a message waits for.
+fn until(waits: Waits) -> &'static str {
+    match waits {
         Waits::Connection => "until there is a connection",
         Waits::Reading => "until the room is read",
         Waits::Way => "until this device is in the group of this room, which it tries",
@@ -168,15 +247,7 @@ pub(super) fn waits(waits: Waits, text: &str, more: usize) -> String {
             "until the other one is in this group, for who comes later reads nothing \
                          from before"
         }
-    };
-    let more = match more {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
-    };
-    format!(
-        "waiting to be sent, {until}, and kept only as long as this runs: {}{more}",
-        shortened(text)
-    )
+    }
 }
 
 /// Whether somebody has to do something about it, or it may be for long.

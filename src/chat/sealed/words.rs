@@ -8,7 +8,7 @@ use super::{earlier, telling};
 use safe_chat_client::Event;
 use seal::{
     Name, Public,
-    conversation::{Question, Show, odd},
+    conversation::{Show, odd},
     member::{FASTER, Holder, How, Person, Shown},
     number::safety_number,
 };
@@ -85,10 +85,8 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
              the others for what was said",
             plural(*count, "message")
         ),
-        Show::InVain(why) => format!(
-            "! {why}. It hides something, or is not in order: ask whoever runs it, and the others \
-             by another way. This device goes on trying by itself, every minute or two"
-        ),
+        Show::Unread { seq, content } => telling::unread(*seq, content.as_ref()),
+        Show::InVain(why) => telling::goes_on(why),
         Show::NotIn => format!(
             "you are not in the group of this room: somebody who is can let you in with\n\
              /add {} {}",
@@ -106,24 +104,7 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
         Show::NotFounded => "whoever made this room has not made its group yet: waiting for that, \
              which this device does itself when nobody has for some minutes"
             .into(),
-        Show::Ask(Question::AnotherGroup) => {
-            "! the server has another group than the one that you were in, or an older state of it \
-             than it has shown: ask the others by another way. /agree goes in all the same"
-                .into()
-        }
-        Show::Ask(Question::Newcomers(who)) => format!(
-            "! since you were in, {} came: ask the others. /agree comes back to them",
-            devices(who)
-        ),
-        Show::Ask(Question::Left) => {
-            "you have left the group of this room. /agree comes back, if it is open or somebody \
-             lets you in"
-                .into()
-        }
-        Show::Ask(Question::Invited(by)) => format!(
-            "! {} invites you back into the group that you left: /agree comes in",
-            by.user
-        ),
+        Show::Ask(question) => telling::question(question),
         Show::Odd(error) => format!("! {}", odd(error)),
     }
 }
@@ -383,7 +364,7 @@ pub(super) fn members(
     members.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn devices(who: &[Holder]) -> String {
+pub(super) fn devices(who: &[Holder]) -> String {
     who.iter().map(device).collect::<Vec<_>>().join(", ")
 }
 

@@ -67,7 +67,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [(&str, File); 33] = [
+const FILES: [(&str, File); 34] = [
     file!("/" = "/index.html", "text/html; charset=utf-8"),
     file!("/style.css" = "/style.css", "text/css; charset=utf-8"),
     file!("/favicon.svg" = "/favicon.svg", "image/svg+xml"),
@@ -96,6 +96,7 @@ const FILES: [(&str, File); 33] = [
     file!("/notes.js"),
     file!("/outbox.js"),
     file!("/pending.js"),
+    file!("/publishing.js"),
     file!("/qr.js"),
     file!("/refusals.js"),
     file!("/room.js"),

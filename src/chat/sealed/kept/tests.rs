@@ -180,7 +180,11 @@ fn an_own_message_is_known_by_its_bytes_until_it_is_in_the_room() {
     drop(kept);
     let mut kept = open(folder.path());
     let event = sealed(7, "harry", b"one");
-    assert_eq!(kept.said_before(&event), Some("Hello"));
+    assert_eq!(kept.said_before(&event), Some((hash(b"one"), "Hello")));
+    // What was sent since it was opened the conversation knows.
+    keep(&mut kept, vec![sent(b"now", "later")]).unwrap();
+    assert_eq!(kept.said_before(&sealed(9, "harry", b"now")), None);
+    keep(&mut kept, vec![Record::Refused { hash: hash(b"now") }]).unwrap();
     assert_eq!(kept.said_before(&sealed(8, "harry", b"two")), None);
     let own = kept.sent_as(Some(&event.body), "Hello");
     assert!(own.is_some() && own == kept.sent_as(None, "Hello"));
@@ -192,6 +196,32 @@ fn an_own_message_is_known_by_its_bytes_until_it_is_in_the_room() {
     drop(kept);
     let unseen: Vec<_> = open(folder.path()).sent;
     assert_eq!(unseen, [(hash(b"three"), "lost".to_owned())]);
+}
+
+#[test]
+fn where_others_came_in_is_known_after_a_restart_and_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let key =
+        |seed: u64| Identity::from_seed(&std::array::from_fn(|at| seed.to_be_bytes()[at % 8]));
+    let came = |seq: u64, seed| Record::Came {
+        seq,
+        key: key(seed).public().to_string(),
+    };
+    let mut kept = open(folder.path());
+    keep(&mut kept, vec![came(5, 1), came(7, 2), came(9, 1)]).unwrap();
+    kept.write_anew().unwrap();
+    drop(kept);
+    let mut kept = open(folder.path());
+    let of = |kept: &Kept, seed| kept.came(&key(seed).public());
+    assert_eq!(
+        [1, 2, 3].map(|seed| of(&kept, seed)),
+        [Some(9), Some(7), None]
+    );
+    // Whatever is forgotten of what was said.
+    kept.trim(u64::MAX, None).unwrap();
+    let many = (0..MOST_KEYS as u64).map(|n| came(10 + n, 10 + n));
+    keep(&mut kept, many.collect()).unwrap();
+    assert_eq!((of(&kept, 1), of(&kept, 10)), (None, Some(10)));
 }
 
 #[test]
