@@ -13,7 +13,7 @@ mod world;
 
 use crate::{
     codec::Protocol,
-    frame::{ClientFrame, Event, Page, ServerFrame, Welcome},
+    frame::{ClientFrame, Event, Page, Policy, ServerFrame, Welcome},
     message::{Message, Receipt, SendError},
     notice::Notice,
 };
@@ -305,7 +305,11 @@ impl Session {
             Some(head) if welcome.recovered => Phase::CatchingUp(head),
             Some(head) => Phase::Lost(head),
         };
+        let refused = self
+            .outbox
+            .comes_to(welcome.policy == Policy::Sealed.as_str());
         let mut effects = vec![Effect::Tell(Notice::Connected { welcome, resumed })];
+        effects.extend(refused);
         self.queries.iter_mut().for_each(|query| query.asked = now);
         effects.extend(
             self.queries

@@ -41,6 +41,8 @@ pub(super) struct Outbox {
     pending: VecDeque<Pending>,
     /// A rejected message waits until then to be sent again; the others stay behind it.
     paused: Option<Instant>,
+    /// The room takes no text, said the last `welcome`.
+    is_sealed: bool,
 }
 
 impl Outbox {
@@ -52,7 +54,21 @@ impl Outbox {
             answer_within: options.answer_within,
             pending: VecDeque::new(),
             paused: None,
+            is_sealed: false,
         }
+    }
+
+    /// What the room is, from now on. Texts do not even go to a sealed one: whoever runs the service
+    /// could read them, though it would refuse them.
+    pub(super) fn comes_to(&mut self, is_sealed: bool) -> Vec<Effect> {
+        self.is_sealed = is_sealed;
+        let is_text =
+            |it: &mut Pending| is_sealed && matches!(it.message.content, Content::Text(_));
+        let texts = extract(&mut self.pending, is_text);
+        texts
+            .into_iter()
+            .map(|it| failed(it, sealed_room()))
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,6 +88,9 @@ impl Outbox {
         message.check()?;
         if self.protocol == Protocol::Text && !matches!(message.content, Content::Text(_)) {
             return Err(SendError::NotInThisProtocol);
+        }
+        if self.is_sealed && matches!(message.content, Content::Text(_)) {
+            return Err(sealed_room());
         }
         if self.position(&message.id).is_some() {
             return Err(SendError::InUse);
@@ -248,6 +267,15 @@ impl Pending {
         (self.sent, self.first) = (Some(now), self.first.or(Some(now)));
         let Message { id, to, content } = self.message.clone();
         Effect::Send(ClientFrame::Send { id, to, content })
+    }
+}
+
+/// As the service would say it.
+fn sealed_room() -> SendError {
+    SendError::Rejected {
+        reason: "sealed_room".into(),
+        message: "the room is sealed, and takes nothing that is not encrypted: it was not sent"
+            .into(),
     }
 }
 

@@ -125,6 +125,55 @@ impl Bench {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn welcome_of(seq: u64, policy: &str) -> ServerFrame {
+    ServerFrame::Welcome(Welcome {
+        seq: Some(seq),
+        recovered: true,
+        policy: policy.into(),
+        ..Welcome::default()
+    })
+}
+
+/// Whenever it was said, and whatever the room was before: whoever runs the service does not read it.
+#[test]
+fn no_text_goes_to_a_room_that_is_known_to_be_sealed() {
+    let is_refused = |answer: &Result<Receipt, SendError>| match answer {
+        Err(SendError::Rejected { reason, .. }) => reason == "sealed_room",
+        _ => false,
+    };
+    let mut bench = Bench::new(options(Protocol::Json));
+    assert!(bench.say("early").is_empty());
+    let effects = bench.take(welcome_of(1, "sealed"));
+    assert!(sent(&effects).is_empty() && answers(&effects).iter().all(is_refused));
+    assert_eq!((answers(&effects).len(), bench.session.undecided()), (1, 0));
+    let later = bench
+        .session
+        .say(Message::text("x").with_id("later"), bench.now);
+    assert!(is_refused(&later.map(|_| unreachable!("it is refused"))));
+    bench.take(event(1, "harry", None));
+    let sealed = Message::sealed(vec![1]).with_id("sealed");
+    assert_eq!(
+        sent(&bench.session.say(sealed, bench.now).unwrap()),
+        ["sealed"]
+    );
+
+    // What waits for a connection to a room that was none, and has become one.
+    let mut bench = Bench::live();
+    assert_eq!(bench.say("open"), ["open"]);
+    bench.session.disconnected();
+    assert!(bench.say("away").is_empty());
+    let effects = bench.take(welcome_of(1, "sealed"));
+    assert!(sent(&effects).is_empty());
+    assert_eq!(
+        answers(&effects).iter().filter(|it| is_refused(it)).count(),
+        2
+    );
+    // And the other way round.
+    bench.session.disconnected();
+    bench.take(welcome_of(1, "open"));
+    assert_eq!(bench.say("again"), ["again"]);
+}
+
 #[test]
 fn nothing_is_sent_before_the_room_is_caught_up_with() {
     let mut bench = Bench::new(options(Protocol::Json));
