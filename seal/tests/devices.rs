@@ -4,7 +4,7 @@ mod world;
 
 use seal::device::List;
 use seal::member::{Error, Frame, Shown, holder_of};
-use seal::{Conversation, Refusal, conversation::Effect, rules::JoinPolicy};
+use seal::{Conversation, Name, Refusal, conversation::Effect, rules::JoinPolicy};
 use world::{Client, Server, name, now, people_of, room, room_of};
 
 /// A room of harry and charly, with one more device of harry.
@@ -123,8 +123,6 @@ fn a_revoked_device_is_added_again_only_when_its_person_allows_it() {
     assert_eq!(own_devices(&clients[0]), [laptop(false), phone.clone()]);
     clients[0].read(&server);
     assert_eq!(own_devices(&clients[0]), [laptop(true), phone]);
-    let again = clients[0].member.allow(&room(), &identity, &packages[0]);
-    assert_eq!(again.unwrap_err(), Error::IsListed, "it would be refused");
     let allowed = (packages.to_vec(), Vec::new());
     assert_eq!(clients[1].member.allowed(&room(), &packages), allowed);
     let added = clients[1]
@@ -133,6 +131,42 @@ fn a_revoked_device_is_added_again_only_when_its_person_allows_it() {
     clients[1].host(added).unwrap();
     clients[1].flush(&mut server);
     assert_eq!(server.delivery().members().count(), 3);
+}
+
+/// As after a purge, which takes lists, too, out of what can be read: the room knows them still.
+#[test]
+fn a_device_that_missed_a_list_is_told_by_another_one_and_can_say_the_next_one() {
+    let (mut server, mut clients) = with_laptop();
+    let identity = clients[0].identity.clone();
+    let tablet = name("tablet");
+    let says = |server: &mut Server, client: &mut world::Client, device: &Name| {
+        let revoked = client.member.revoke(&room(), &identity, device);
+        client.host(revoked).unwrap();
+        client.flush_one(server).unwrap()
+    };
+    clients[2].publish(1);
+    clients[2].flush(&mut server);
+    let package = server.claim(&name("harry"), &name("laptop"));
+    let mut other = world::Client::new("harry", "tablet", 1);
+    other.publish(1);
+    other.flush(&mut server);
+    let packages = [server.claim(&name("harry"), &tablet)];
+    clients[0].add(&packages).unwrap();
+    clients[0].flush(&mut server);
+    all_read(&server, &mut clients);
+    says(&mut server, &mut clients[0], &tablet).unwrap();
+    clients[0].read(&server);
+    // The laptop does not read that.
+    let missed = server.journal.pop().unwrap();
+    assert!(matches!(missed, world::Entry::Devices(_)));
+    let phone = name("phone");
+    let refused = says(&mut server, &mut clients[2], &phone);
+    assert_eq!(refused, Err(Refusal::OldList));
+    let again = clients[0].member.allow(&room(), &identity, &package);
+    clients[0].host(again).unwrap();
+    clients[0].flush_one(&mut server).unwrap().unwrap();
+    clients[2].read(&server);
+    assert_eq!(says(&mut server, &mut clients[2], &phone), Ok(()));
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Chat {
                     vec![Task::Note(format!("! /dm {user}: {why}"))]
                 }
             },
-            Command::Add { user, key } => vec![sealed.add(&user, &key)],
+            Command::Add { user, key } => sealed.add(&user, &key),
             Command::Remove(user) => sealed.remove(&user)?,
             Command::Leave => sealed.leave()?,
             Command::Revoke(device) => sealed.revoke(&device)?,

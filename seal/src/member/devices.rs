@@ -58,11 +58,12 @@ impl Member {
     }
 
     /// Says in the room that the device of this key package counts. Others of a person that never
-    /// said which count do so anyway.
+    /// said which count do so anyway. Of one that counts already it says the same list once more,
+    /// which a device may lack that was away when the room forgot what was said before.
     ///
     /// # Errors
-    /// The device is not in the room; the key package is none of this person's; the device counts
-    /// already; or the person has too many, or another one of that name.
+    /// The device is not in the room; the key package is none of this person's; or the person has
+    /// too many, or another one of that name.
     pub fn allow(
         &mut self,
         room: &Name,
@@ -87,12 +88,7 @@ impl Member {
         if certificate.identity != own || certificate.user != self.certificate.user {
             return Err(Error::OtherPerson);
         }
-        let ready = self.ready(room)?;
-        let said = ready.lists.of(&own);
-        if said.is_some_and(|list| list.has(&certificate)) {
-            return Err(Error::IsListed);
-        }
-        let list = ready.next_list(own, room)?;
+        let list = self.ready(room)?.next_list(own, room)?;
         Ok(list.with(certificate.device, certificate.key)?)
     }
 

@@ -2,6 +2,7 @@
 
 use super::room::{MOST_REVOKED, Room, Status};
 use super::share::Taken;
+use super::step::OLDER;
 use super::{ELSEWHERE, Error, Event, FASTER, Frame, Holder, How, Member, Shown, Step};
 use crate::device::{Certificate, DeviceKey, List, Name};
 use crate::mls::{self, read};
@@ -159,8 +160,12 @@ impl Room {
             _ => {}
         }
         let before = self.leaving.clone();
+        // As its sender says of itself, who may be anybody: it tells only why it cannot be taken.
+        let is_own = *message.sender() == Sender::Member(group.own_leaf_index());
+        let is_forgotten = is_own && self.outgoing_commit().as_deref() != Some(bytes);
         let reviewed = match self.process(message, (name, policy)) {
             Ok(reviewed) => reviewed,
+            Err(_) if is_forgotten => return Ok(self.lose(name, epoch + 1, OLDER)),
             Err(why) => return Ok(self.lose(name, epoch + 1, why)),
         };
         // Even if the same commit adds the device again: it comes in by the welcome then.
@@ -412,7 +417,7 @@ impl Room {
                 ));
             }
             None if number <= self.sent => return None,
-            None => "it was restored from a backup older than what it has sent",
+            None => OLDER,
         };
         self.drop_group(Status::Lost);
         self.sent = number;

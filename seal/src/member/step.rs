@@ -212,6 +212,8 @@ pub enum Shown {
 pub const FASTER: &str = "somebody was faster: rejoin again";
 /// Why a device is lost that has come in somewhere else, where a copy of its state is.
 pub const ELSEWHERE: &str = "this device came back to the room elsewhere";
+/// Why a device is lost that meets what it has sent and does not know of.
+pub(super) const OLDER: &str = "it was restored from a backup older than what it has sent";
 
 /// How a group came to what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,9 +296,6 @@ pub enum Error {
         "the service gave a key package of another key or name than was asked for: nobody was added"
     )]
     NotAsked,
-    /// It is to count, and does.
-    #[error("this device counts already, and can be added")]
-    IsListed,
     /// All that were to come in are in, or are devices that their person has said not to have.
     #[error(
         "nobody new comes in: the person of these devices has revoked them here, or not said that \

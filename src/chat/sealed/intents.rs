@@ -35,11 +35,22 @@ const LEAVING: &str =
 
 impl Sealed {
     /// Somebody is to be let in: all devices of who has this key, under this name.
-    pub(in super::super) fn add(&mut self, user: &str, key: &str) -> Task {
-        match Public::parse(key) {
-            Ok(key) => self.add_person(user, key),
-            Err(why) => Task::Note(format!("! /add {user}: {} {why}", escaped(key))),
-        }
+    pub(in super::super) fn add(&mut self, user: &str, key: &str) -> Vec<Task> {
+        let key = match Public::parse(key) {
+            Ok(key) => key,
+            Err(why) => {
+                let why = format!("! /add {user}: {} {why}", escaped(key));
+                return vec![Task::Note(why)];
+            }
+        };
+        // Of two keys only one is theirs.
+        let replaced = self.withdraw(user).then(|| {
+            Task::Note(format!(
+                "/add {user}: the /add of {user} that waited is withdrawn, and this one counts"
+            ))
+        });
+        let asked = self.add_person(user, key);
+        replaced.into_iter().chain([asked]).collect()
     }
 
     pub(super) fn add_person(&mut self, user: &str, key: Public) -> Task {
@@ -129,8 +140,8 @@ impl Sealed {
         if is_allowed {
             let (user, key) = (&self.user, self.own);
             tasks.push(Task::Note(format!(
-                "{device} is on your list of devices again once the room has that: then /add \
-                 {user} {key} lets it in"
+                "{device} is on your list of devices once the room has that, as all devices there \
+                 see: then /add {user} {key} lets it in, if it is not"
             )));
         }
         Ok(tasks)

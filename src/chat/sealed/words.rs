@@ -41,8 +41,10 @@ pub(super) fn of(show: &Show, own: &Own<'_>, why: &str) -> String {
             content: None,
             reason,
         } if reason == BAD_CREDENTIAL => format!(
-            "! the room takes no change from this device, {device}: it was revoked, or came after \
-             you had revoked another one. At a device of yours that is in: /allow {device}"
+            "! the room does not take this from this device, {device}: you have revoked it, or a \
+             device that this was to let in; or it has not seen which devices you said to have \
+             last, as when an operator removed what was said before. At a device of yours that \
+             is in and has seen it: /allow {device}, which says that anew; then the same again"
         ),
         Show::Room { what, .. } => of_room(what, own),
         Show::Said { .. } => String::new(),
@@ -407,7 +409,10 @@ mod tests {
             reason: BAD_CREDENTIAL.into(),
         };
         let said = at_harrys(|own| of(&show, own, ""));
-        assert!(said.ends_with("/allow cli"), "{said}");
+        assert!(
+            said.contains(": /allow cli, which says that anew"),
+            "{said}"
+        );
         let revoked = at_harrys(|own| of(&Show::Revoked, own, ""));
         assert!(revoked.contains("/allow cli, then /add harry"), "{revoked}");
     }
