@@ -30,6 +30,8 @@ const DEAREST: Cost = Cost {
 };
 /// Characters of an exported identity, at most.
 const MOST: usize = 1024;
+/// Bytes of its cost, salt and nonce, and of the encrypted seed with its tag.
+const LENGTH: usize = 8 + 16 + 24 + 32 + 16;
 
 /// Randomness for one export, which the caller draws.
 pub struct Entropy {
@@ -48,6 +50,9 @@ pub enum Error {
     /// Not the text of an exported identity, or of a later form.
     #[error("it is no exported identity (it begins with {PREFIX}), or one of a later version")]
     Malformed,
+    /// It begins as one, and is shorter or longer than one is.
+    #[error("it begins as an exported identity, but is cut off, or was changed: copy all of it")]
+    Cut,
     /// It asks for more than any export would.
     #[error("opening it would take more memory or time than an export of safe-chat does")]
     TooDear,
@@ -115,7 +120,10 @@ pub fn import(text: &str, passphrase: &str) -> Result<Identity, Error> {
     let text = text.trim();
     let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= MOST);
     let bytes = URL_SAFE_NO_PAD.decode(encoded.ok_or(Error::Malformed)?);
-    let bytes = bytes.map_err(|_| Error::Malformed)?;
+    let bytes = bytes.map_err(|_| Error::Cut)?;
+    if bytes.len() != LENGTH {
+        return Err(Error::Cut);
+    }
     let composed = composed(passphrase)?;
     let mut reader = Reader(&bytes);
     let cost = Cost {
@@ -246,13 +254,11 @@ mod tests {
             let dear = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(dear));
             assert_eq!(import(&dear, PASSPHRASE).unwrap_err(), Error::TooDear);
         }
-        for bad in [
-            "",
-            "ed25519:AAAA",
-            PREFIX,
-            &format!("{PREFIX}AAAA"),
-            &"a".repeat(2000),
-        ] {
+        let (cut, more) = (&text[..60], format!("{text}AAAA"));
+        for bad in [PREFIX, cut, &more, &format!("{PREFIX}AAAA")] {
+            assert_eq!(import(bad, PASSPHRASE).unwrap_err(), Error::Cut, "{bad}");
+        }
+        for bad in ["", "ed25519:AAAA", &"a".repeat(2000)] {
             assert_eq!(
                 import(bad, PASSPHRASE).unwrap_err(),
                 Error::Malformed,

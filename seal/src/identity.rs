@@ -77,7 +77,7 @@ pub struct Public(pub(crate) [u8; 32]);
 
 /// A text or bytes that are no public key of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("is no Ed25519 public key: it must be 43 characters of base64url")]
+#[error("is no Ed25519 public key, which has 43 characters of base64url, and not any 43")]
 pub struct BadPublic;
 
 impl Public {

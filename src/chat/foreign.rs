@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Local, Utc};
 use std::fmt::Write as _;
+use unicode_width::UnicodeWidthChar as _;
 
 /// Milliseconds since 1970 before which no room was.
 const OLDEST: u64 = 1_577_836_800_000;
@@ -57,20 +58,50 @@ pub(super) fn shortened(text: &str) -> String {
     escaped(&start) + more
 }
 
-/// C0, DEL, C1, the line separators and the marks that turn the direction of text, written out.
+/// Marks that stand on one letter, at most: more of them hide lines above and below.
+const MOST_MARKS: usize = 8;
+
+/// C0, DEL, C1, the line separators, the marks that turn the direction of text and what shows as
+/// nothing, written out.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let (mut before, mut marks) = (' ', 0);
     for c in text.chars() {
+        marks = match c.width() {
+            Some(0) => marks + 1,
+            _ => 0,
+        };
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => written(&mut out, c),
-            c if c.is_control() => written(&mut out, c),
+            // They join letters of other scripts, and pictures.
+            '\u{200c}' | '\u{200d}' if !(before.is_ascii() || is_nothing(before)) => {
+                out.push(c);
+            }
+            c if c.is_control() || is_nothing(c) || marks > MOST_MARKS => written(&mut out, c),
             c => out.push(c),
         }
+        before = c;
     }
     out
+}
+
+/// Letters without a width that are no marks of another one, also the tags, which nobody sees.
+fn is_nothing(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 fn written(out: &mut String, c: char) {
@@ -128,6 +159,34 @@ mod tests {
                 .into_iter()
                 .all(|at| time_of(at).is_some())
         );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_written_out_and_letters_of_all_scripts_are_not() {
+        for (text, shown) in [
+            ("ad\u{200b}min", "ad\\u{200b}min"),
+            ("ad\u{200d}min", "ad\\u{200d}min"),
+            ("\u{feff}a\u{2060}b\u{ad}c", "\\u{feff}a\\u{2060}b\\u{ad}c"),
+            ("a\u{e0041}\u{e007f}", "a\\u{e0041}\\u{e007f}"),
+            ("a\u{202e}b\u{7}", "a\\u{202e}b\\u{7}"),
+        ] {
+            assert_eq!(escaped(text), shown);
+        }
+        let letters = [
+            "cafe\u{301}",
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+            "\u{2764}\u{fe0f}\u{200d}\u{1f525}",
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+            "\u{915}\u{94d}\u{200d}\u{937}",
+            "\u{e19}\u{e49}\u{e33}",
+        ];
+        for text in letters {
+            assert_eq!(escaped(text), text);
+        }
+        let many = format!("a{}b", "\u{301}".repeat(3000));
+        let shown = escaped(&many);
+        let marks = shown.chars().filter(|c| *c == '\u{301}').count();
+        assert_eq!((marks, shown.ends_with("\\u{301}b")), (MOST_MARKS, true));
     }
 
     #[test]

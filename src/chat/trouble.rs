@@ -70,6 +70,13 @@ impl Chat {
                 self.user
             ),
             "proof_required" => said,
+            // To leave the policy out would be to come unencrypted.
+            "other_policy" if self.sealed.is_some() => {
+                return "other_policy: there is a room of this name, and it is not sealed: whoever \
+                        runs the service reads what is said in it. Take another name for a sealed \
+                        room, and ask the others by another way if you were in one of this name"
+                    .into();
+            }
             _ => return said,
         };
         if let Some(file) = self.keys_before.changed() {
