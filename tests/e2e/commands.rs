@@ -123,7 +123,7 @@ pub(crate) async fn what_fails_names_its_command_and_what_to_do(cluster: Cluster
         ))
         .await;
     at_charlys.types(&format!("/allow {device}\r"));
-    at_charlys.shows("is on your list of devices again").await;
+    at_charlys.shows("is on your list of devices once").await;
     // What is said after that is read after that.
     at_charlys.types("it counts again\r");
     at_harrys.shows("it counts again").await;
