@@ -82,7 +82,7 @@ export class Sealed {
 
   /**
    * Calls took(event), transmit(frame), isOpen(), resume(), changed(), note(text), update(seq),
-   * refused(message, reason), unseen(message, seq), unread(message, seq), latest(count), failed(why, overtaken).
+   * refused(message, reason), unseen(message, seq), unread(message, seq), latest(count, before), failed(why, overtaken).
    */
   start(calls, outbox) {
     Object.assign(this, { calls, outbox });
@@ -268,17 +268,28 @@ export class Sealed {
     await this.act(() => this.device.add(user, key, JSON.stringify([found.package]), now()));
   }
 
-  /** The newest messages that are here, for somebody who came later. */
+  /** The newest messages that are here of before somebody came. */
   share(key, count) {
     return this.act(() => {
-      for (const { seq, at, from, text } of this.calls.latest(count)) this.device.earlier(seq, at, from, text);
+      const earlier = this.calls.latest(count, this.cameAt(key));
+      if (!earlier.length && this.calls.latest(1, Infinity).length) throw new Error("There is nothing to share: all that is here of what was said is from when they were in the group themselves.");
+      for (const { seq, at, from, text } of earlier) this.device.earlier(seq, at, from, text);
       return this.device.share(key, now());
     });
   }
 
+  /** Where the newest device of somebody came, as far as that was read here; those whom this device found there were there before. */
+  cameAt(key) {
+    const came = ({ what, how, by, joined }) => what === "changed" && [...joined, ...(how === "in" ? [by] : [])].some((one) => one?.pub === key && !this.isOwn(one));
+    const places = [...this.read].filter(([, { notes }]) => notes?.some(came)).map(([seq]) => seq);
+    return places.length ? Math.max(...places) : Infinity;
+  }
+
+  isOwn({ pub, device }) { return pub === this.who.key && device === this.name; }
+
   /** Whom this device has just let in. */
   letIn({ by, joined }) {
-    if (by?.pub !== this.who.key || by.device !== this.name) return;
+    if (!by || !this.isOwn(by)) return;
     for (const { pub } of joined) {
       const count = this.sharing.get(pub);
       this.sharing.delete(pub);

@@ -53,7 +53,7 @@ class Tab {
       transmit: (frame) => { this.sent.push(frame); return true; },
       isOpen: () => true,
       resume: () => {}, update: () => {}, changed: () => {}, note: (text) => { this.note = text; },
-      latest: (count) => this.took.filter((event) => event.kind === "sealed" && event.text !== undefined).slice(-count),
+      latest: (count, before) => this.took.filter(({ seq, kind, text }) => seq < before && kind === "sealed" && text !== undefined).slice(-count),
       refused: (message, reason) => { message.refusal = reason; },
       failed: (why, overtaken) => { this.failed = { why, overtaken }; },
     }, this.outbox);
@@ -397,6 +397,36 @@ describe("a device in a sealed room", () => {
     }
   });
 
+  it("shares what is of before somebody came, and says so where that is nothing", async () => {
+    const shared = [];
+    const shares = async () => {
+      const { device } = tab.sealed;
+      device.earlier = (seq, at, from, text) => shared.push(text);
+      device.share = () => "[]";
+      await tab.sealed.share("KIM", 3);
+      return shared.splice(0);
+    };
+    const says = async (text) => { tab.say(text); await tab.delivered(); };
+    const comes = async (pub) => {
+      const [{ device }, seq] = [tab.sealed, world.events.length + 1], event = { seq, from: "kim", at: 0, kind: "handshake", handshake: "AA" };
+      const by = { user: "kim", device: "web-3", pub }, { event: real } = Object.getPrototypeOf(device);
+      device.event = () => JSON.stringify([{ do: "show", what: "changed", how: "in", by, joined: [by], left: [], seq }]);
+      world.events.push(event);
+      tab.sealed.event(event);
+      await tab.settled();
+      device.event = real;
+    };
+    await says("one");
+    await comes("KIM");
+    for (const text of ["two", "three"]) await says(text);
+    assert.deepEqual(await shares(), ["one"]);
+    await comes("MARY");
+    assert.deepEqual(await shares(), ["one"]);
+    tab.took.shift();
+    while (tab.took[0].text !== "two") tab.took.shift();
+    await assert.rejects(shares(), /from when they were in the group themselves/);
+  });
+
   it("tells of what nobody can read, for it came after this device was removed", async () => {
     for (const isShownFirst of [false, true]) {
       const message = tab.say("Hello"), lost = [];
@@ -452,7 +482,7 @@ describe("a device in a sealed room", () => {
     assert.deepEqual(tab.took.at(-1), seen);
     assert.deepEqual(await tab.sealed.recall([forged]), [seen]);
     assert.equal(tab.outbox.messages.size, 1, "what it has said goes on its way");
-    assert.equal(tab.sealed.calls.latest(9).length, 0, "nor is it shared");
+    assert.equal(tab.sealed.calls.latest(9, Infinity).length, 0, "nor is it shared");
     // What an operator has erased is no forged message.
     const erased = { seq: 3, from: "kim", kind: "text", text: "", erased: true };
     assert.deepEqual(await tab.sealed.recall([erased]), [erased]);
