@@ -17,7 +17,7 @@ const TO: &str = "\
 /// In a sealed room only.
 const GROUP: &str = "\
 /add NAME KEY      let somebody in, with all devices (their key: `safe-chat keys show`)
-/remove NAME       put somebody out
+/remove NAME       put somebody out, or take back an /add that waits
 /leave             go out of the group with this device, not with others of yours, and end
 /revoke DEVICE     a device of your own does not count in this room any more: the others remove it
 /allow DEVICE      a device of your own counts here (again): then /add it

@@ -129,7 +129,7 @@ fn make_if_none(path: &Path) -> Result<bool> {
     let made = create(path, &Identity::from_seed(&rand::random()));
     made.with_context(|| {
         format!(
-            "cannot keep a key in {}: give one with --key",
+            "cannot keep a key in {}: name another file with --key-file",
             path.display()
         )
     })

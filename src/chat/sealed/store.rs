@@ -55,8 +55,13 @@ impl Store {
         }
         let path = folder.join(user);
         let shelf = match fs::read(&path) {
-            Ok(bytes) => Shelf::unlock(&bytes, &identity, user)
-                .with_context(|| format!("{} cannot be used", path.display()))?,
+            Ok(bytes) => Shelf::unlock(&bytes, &identity, user).with_context(|| {
+                format!(
+                    "{} cannot be used: put the one of this key there, or move it away, and this \
+                     is a new device, which has to be let in",
+                    path.display()
+                )
+            })?,
             Err(error) if error.kind() == ErrorKind::NotFound => Shelf::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };

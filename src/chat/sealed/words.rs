@@ -18,6 +18,8 @@ const BAD_CREDENTIAL: &str = "bad_credential";
 
 /// Devices that are named at once: a person has 16 at most.
 const MOST_DEVICES: usize = 16;
+/// Devices that are named at once of those who came or went.
+const MOST_NAMED: usize = 20;
 
 /// Who reads it, at which device.
 pub(super) struct Own<'a> {
@@ -241,7 +243,7 @@ fn changed(
     };
     let to = match others.is_empty() {
         true => String::new(),
-        false => format!(", to {}", devices(&others)),
+        false => format!(", to {}", some(&others)),
     };
     match how {
         How::Founded => "you made the group".into(),
@@ -251,9 +253,9 @@ fn changed(
         How::CameBack => format!("{name} came back"),
         How::LetIn => format!("{name} let you in{to}"),
         How::LetInAgain => format!("{name} let you in again{}", meanwhile(&others, left)),
-        How::Gone => format!("{} went by themselves", devices(left)),
+        How::Gone => format!("{} went by themselves", some(left)),
         How::Change => {
-            let (mut let_in, mut removed) = (joined.to_vec(), devices(left));
+            let (mut let_in, mut removed) = (joined.to_vec(), some(left));
             let_in.retain(|one| !own.is(one));
             // One of its own devices, which it may have revoked before.
             if let (Some(by), false) = (by, left.is_empty())
@@ -264,7 +266,7 @@ fn changed(
                 removed = format!("{whose} device {}", names.join(", "));
             }
             let changes = [
-                (!let_in.is_empty()).then(|| format!("let in {}", devices(&let_in))),
+                (!let_in.is_empty()).then(|| format!("let in {}", some(&let_in))),
                 (!left.is_empty()).then(|| format!("removed {removed}")),
             ];
             let changes: Vec<_> = changes.into_iter().flatten().collect();
@@ -282,8 +284,8 @@ fn own_of(one: &Holder) -> (&Name, &Name) {
 
 fn meanwhile(came: &[Holder], went: &[Holder]) -> String {
     let changes = [
-        (!came.is_empty()).then(|| format!("{} came", devices(came))),
-        (!went.is_empty()).then(|| format!("{} went", devices(went))),
+        (!came.is_empty()).then(|| format!("{} came", some(came))),
+        (!went.is_empty()).then(|| format!("{} went", some(went))),
     ];
     let changes: Vec<_> = changes.into_iter().flatten().collect();
     match changes.is_empty() {
@@ -364,6 +366,15 @@ pub(super) fn members(
         }
     };
     members.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Of many the first ones: in a group of 1000 it would be a screen full.
+fn some(who: &[Holder]) -> String {
+    let first = devices(&who[..who.len().min(MOST_NAMED)]);
+    match who.len().saturating_sub(MOST_NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more (/devices says who is in)"),
+    }
 }
 
 pub(super) fn devices(who: &[Holder]) -> String {
@@ -578,5 +589,8 @@ mod tests {
         ] {
             assert_eq!(said(how, by, joined, left), expected, "{how:?}");
         }
+        let many: Vec<_> = (0..50).map(|_| &kim).collect();
+        let said = said(How::Change, &charly, &many, &[]);
+        assert!(said.ends_with("(cli) and 30 more (/devices says who is in)"));
     }
 }
