@@ -262,6 +262,15 @@ impl Settings {
         self.format > FORMATS
     }
 
+    /// These, filled in, with what others may change while nodes run.
+    pub fn learning(self, from: &Self) -> Self {
+        Self {
+            cluster: from.cluster,
+            held_until: from.held_until,
+            ..self.filled(from)
+        }
+    }
+
     /// These, with what they leave open filled in. What commands of an operator note is not open.
     pub fn filled(self, with: &Self) -> Self {
         Self {

@@ -128,7 +128,6 @@ pub(super) struct StreamInfo {
     #[serde(default)]
     pub(super) created: String,
     /// What time it is at the server that answers.
-    #[serde(default)]
     pub(super) ts: String,
     pub(super) state: StreamState,
     /// Where its copies are, in a cluster of servers.

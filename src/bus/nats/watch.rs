@@ -316,12 +316,8 @@ impl Watch {
         }
         if ours != before {
             let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
-            // Filled in, since what this node agreed with meanwhile stands.
-            *agreed = agreed.map(|now| Settings {
-                cluster: ours.cluster,
-                held_until: ours.held_until,
-                ..now.filled(&ours)
-            });
+            // What this node agreed with meanwhile stands.
+            *agreed = agreed.map(|now| now.learning(&ours));
         }
     }
 }
