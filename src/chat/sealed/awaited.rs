@@ -107,12 +107,13 @@ impl Sealed {
         self.forget_changing();
         let others = self.conversation.undecided_others();
         let lost = others.iter().filter_map(abandoned);
-        let changing = self.changing.take().map(|command| {
-            format!(
-                "! {command}: not known to be in the room, and kept: it goes there when this \
-                 device is here next"
-            )
-        });
+        let kept = match self.is_on_disk {
+            true => "and kept: it goes there when this device is here next",
+            false => "and not kept, for it could not be written: type it again then",
+        };
+        let changing = self.changing.take();
+        let changing =
+            changing.map(|command| format!("! {command}: not known to be in the room, {kept}"));
         lost.chain(changing).collect()
     }
 }

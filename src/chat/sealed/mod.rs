@@ -177,6 +177,7 @@ pub(super) struct Sealed {
     why: String,
     /// What could not be written, and so was not sent.
     unwritten: Vec<String>,
+    is_on_disk: bool,
     /// It was told that there was nothing to share with whom this device let in.
     had_nothing_to_share: bool,
 }
@@ -277,6 +278,7 @@ impl Sealed {
             overtaken: OVERTAKEN,
             why: String::new(),
             unwritten: Vec::new(),
+            is_on_disk: true,
             had_nothing_to_share: false,
         })
     }
@@ -542,6 +544,7 @@ impl Sealed {
                 .filter_map(|number| self.conversation.said_under(*number));
             let texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
             self.unwritten.extend(texts);
+            self.is_on_disk = false;
         })
     }
 
