@@ -92,7 +92,9 @@ export class Group {
     if (hasLeft) $("group-notice-text").textContent = "You have left the group of this room. This browser keeps what it has read here, until you have it forget that. To come back, load the page again.";
     if (question) {
       $("group-notice-text").textContent = asks(question);
-      $("group-agree").textContent = question.left || question.invited ? "Come back" : question.none ? "Make a new group" : "Go in all the same";
+      const { left, invited, none } = question;
+      const otherwise = none ? "Make a new group" : "Go in all the same";
+      $("group-agree").textContent = left || invited ? "Come back" : otherwise;
     }
     if (this.about) this.showPerson();
   }

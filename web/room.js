@@ -66,10 +66,15 @@ export class Room {
       update: (seq) => this.update(seq),
       changed: () => this.group?.show(),
       note: (text) => this.group?.say(text),
-      latest: (count, before) => this.journal.events.filter(({ seq, kind, text }) => seq < before && kind === "sealed" && text !== undefined).slice(-count),
+      latest: (count, before) => this.journal.events
+        .filter(({ seq, kind, text }) => seq < before && kind === "sealed" && text !== undefined)
+        .slice(-count),
       refused: (message, reason) => this.change(message.id, { state: "rejected", reason, message: REFUSED[reason] ?? "" }),
-      unseen: (message, seq) => this.lost(message, "unseen", `the service says that this is in the room as #${seq}, and does not show it there. Others may not have it`),
-      unread: (message, seq) => this.lost(message, "unread", `nobody can read it, for this device was removed before it came to the room, as #${seq}. Say it again when this device is in, or at another one of yours`),
+      unseen: (message, seq) => this.lost(message, "unseen", `the service says that this is in the \
+room as #${seq}, and does not show it there. Others may not have it`),
+      unread: (message, seq) => this.lost(message, "unread", `nobody can read it, for this device was \
+removed before it came to the room, as #${seq}. Say it again when this device is in, or at another \
+one of yours`),
       failed: (why, overtaken) => this.link.stop({ why, action: overtaken ? "Use it here" : "Join again" }),
     }, this.outbox);
   }

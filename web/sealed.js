@@ -14,7 +14,8 @@ import { Overtaken, Vault } from "./vault.js";
 import { wasm } from "./wasm.js";
 
 const TICK_MS = 1_000;           // how often the device sees whether something is due
-const AGAIN_MS = { first: 5_000, most: 60_000 };   // until what could not be asked is asked again: each time twice as long
+// Until what could not be asked is asked again: each time twice as long.
+const AGAIN_MS = { first: 5_000, most: 60_000 };
 const UNANSWERED_MS = 15_000;    // a change without an answer is sent again, with its id
 const CLAIM_AGAIN_MS = [1_000, 2_000, 3_000];   // until it is asked again for key packages that are not there
 const BATCH = 200;               // events that are stored together
@@ -82,12 +83,16 @@ export class Sealed {
 
   /**
    * Calls took(event), transmit(frame), isOpen(), resume(), changed(), note(text), update(seq),
-   * refused(message, reason), unseen(message, seq), unread(message, seq), latest(count, before), failed(why, overtaken).
+   * refused(message, reason), unseen(message, seq), unread(message, seq), latest(count, before),
+   * failed(why, overtaken).
    */
   start(calls, outbox) {
     Object.assign(this, { calls, outbox });
     this.alone = new Alone(this);
-    this.publishing = new Publishing(this.name, this.asks, { make: (count) => this.packages(count), note: (text) => this.calls.note(text) });
+    this.publishing = new Publishing(this.name, this.asks, {
+      make: (count) => this.packages(count),
+      note: (text) => this.calls.note(text),
+    });
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.vault.trim(this.who.room).catch(() => {});
   }
@@ -146,7 +151,9 @@ export class Sealed {
     this.put(() => {
       const mine = event.from === this.who.user && event.id ? this.outbox.messages.get(event.id) : null;
       // An own message of before a reload; one of this page comes back as `said`.
-      if (kind === "sealed" && mine?.frame === sealed && !mine.isUnread) this.note(seq, { from: this.who.user, text: mine.text });
+      if (kind === "sealed" && mine?.frame === sealed && !mine.isUnread) {
+        this.note(seq, { from: this.who.user, text: mine.text });
+      }
       return this.device.event(seq, kind === "sealed" ? sealed : undefined, kind === "handshake" ? handshake : undefined, now());
     }, () => this.calls.took(event), seq);
   }
@@ -272,15 +279,23 @@ export class Sealed {
   share(key, count) {
     return this.act(() => {
       const earlier = this.calls.latest(count, this.cameAt(key));
-      if (!earlier.length && this.calls.latest(1, Infinity).length) throw new Error("There is nothing to share: all that is here of what was said is from when they were in the group themselves.");
+      if (!earlier.length && this.calls.latest(1, Infinity).length) {
+        throw new Error("There is nothing to share: all that is here of what was said is from when \
+they were in the group themselves.");
+      }
       for (const { seq, at, from, text } of earlier) this.device.earlier(seq, at, from, text);
       return this.device.share(key, now());
     });
   }
 
-  /** Where the newest device of somebody came, as far as that was read here; those whom this device found there were there before. */
+  /**
+   * Where the newest device of somebody came, as far as that was read here; those whom this device
+   * found there were there before.
+   */
   cameAt(key) {
-    const came = ({ what, how, by, joined }) => what === "changed" && [...joined, ...(how === "in" ? [by] : [])].some((one) => one?.pub === key && !this.isOwn(one));
+    const came = ({ what, how, by, joined }) => what === "changed"
+      && [...joined, ...(how === "in" ? [by] : [])]
+        .some((one) => one?.pub === key && !this.isOwn(one));
     const places = [...this.read].filter(([, { notes }]) => notes?.some(came)).map(([seq]) => seq);
     return places.length ? Math.max(...places) : Infinity;
   }
@@ -445,7 +460,8 @@ export class Sealed {
     else if (what === "unread") {
       const message = this.sent(effect.text);
       if (message) message.isUnread = true;
-      this.note(effect.place, { text: undefined, why: "it came after this device was removed, so that nobody can read it" });
+      const why = "it came after this device was removed, so that nobody can read it";
+      this.note(effect.place, { text: undefined, why });
     }
     else if (at && NOTED.includes(what)) this.note(at, { notes: [effect] });
     effect.at = at;
@@ -530,7 +546,9 @@ export class Sealed {
     const message = this.sent(text);
     this.calls.update(place);
     if (message) return this.calls.unread(message, place);
-    return this.calls.note(`Nobody can read ${text === null ? "what you shared, or asked for," : `“${text}”`}, for this device was removed before it came to the room, as #${place}. Say it again when this device is in, or at another one of yours.`);
+    const what = text === null ? "what you shared, or asked for," : `“${text}”`;
+    return this.calls.note(`Nobody can read ${what}, for this device was removed before it came to \
+the room, as #${place}. Say it again when this device is in, or at another one of yours.`);
   }
 
   /** What the service says is in the room, and does not show there. */
@@ -582,11 +600,16 @@ export class Sealed {
       return found;
     } catch (error) {
       if (this.over) return undefined;
-      if (this.toldWhy !== error.message) this.calls.note(`The service does not say how to come into the group (${error.message}). It is asked again by itself.`);
+      if (this.toldWhy !== error.message) {
+        this.calls.note(`The service does not say how to come into the group (${error.message}). \
+It is asked again by itself.`);
+      }
       this.toldWhy = error.message;
       this.disconnected();
       clearTimeout(this.again);
-      this.again = setTimeout(() => { if (this.calls.isOpen()) this.put(() => this.device.connected(this.head, now())); }, this.pause);
+      this.again = setTimeout(() => {
+        if (this.calls.isOpen()) this.put(() => this.device.connected(this.head, now()));
+      }, this.pause);
       this.pause = Math.min(this.pause * 2, AGAIN_MS.most);
       return undefined;
     }

@@ -19,19 +19,19 @@ use std::time::Duration;
 /// The most that may be held, in minutes: what was erased is to go.
 pub(crate) const MOST: u64 = 24 * 60;
 
-/// What became of a hold.
-pub(crate) enum Outcome {
+/// What a command made of removals.
+pub(crate) enum Removals {
     /// Nodes remove nothing until then.
-    Held(Millis),
-    /// They remove it again, which they did not until now.
-    Ended,
-    /// They did so before: what was backed up meanwhile may lack something.
-    WasOver,
+    HeldUntil(Millis),
+    /// They go on, and did not until now.
+    Resumed,
+    /// They went on before: what was backed up meanwhile may lack something.
+    NotHeld,
 }
 
 /// Has the nodes of the configured cluster remove nothing of what its rooms let go for so many
 /// minutes at least; zero: they remove it, whoever held it.
-pub(crate) async fn hold(config: &Config, minutes: u64) -> anyhow::Result<Outcome> {
+pub(crate) async fn hold(config: &Config, minutes: u64) -> anyhow::Result<Removals> {
     there(config, |_| true, None).await?.context(
         "the bus of the cluster is not there: there is nothing that a node would remove",
     )?;
@@ -39,10 +39,10 @@ pub(crate) async fn hold(config: &Config, minutes: u64) -> anyhow::Result<Outcom
     if minutes == 0 {
         let held = bus.held().await?;
         bus.release().await?;
-        return Ok(held.map_or(Outcome::WasOver, |_| Outcome::Ended));
+        return Ok(held.map_or(Removals::NotHeld, |_| Removals::Resumed));
     }
     let time = Duration::from_secs(60 * minutes.min(MOST));
-    Ok(Outcome::Held(bus.hold(time).await?))
+    Ok(Removals::HeldUntil(bus.hold(time).await?))
 }
 
 /// The hold of the configured cluster, if one is in force and that can be seen.

@@ -30,8 +30,8 @@ pub struct Settings {
     pub import: Option<ImportId>,
     /// The cluster that has the rooms of this one now.
     pub moved: Option<ClusterId>,
-    /// Until then, by the clock of the bus, nothing is removed of what rooms let go: the servers are
-    /// being backed up. Zero: nobody asked for that.
+    /// Until then, by the clock of the bus, nothing is removed of what rooms let go: the servers
+    /// are being backed up. Zero: nobody asked for that.
     pub held_until: Millis,
 }
 

@@ -58,8 +58,8 @@ impl Outbox {
         }
     }
 
-    /// What the room is, from now on. Texts do not even go to a sealed one: whoever runs the service
-    /// could read them, though it would refuse them.
+    /// What the room is, from now on. Texts do not even go to a sealed one: whoever runs the
+    /// service could read them, though it would refuse them.
     pub(super) fn comes_to(&mut self, is_sealed: bool) -> Vec<Effect> {
         self.is_sealed = is_sealed;
         let is_text =

@@ -134,7 +134,8 @@ fn welcome_of(seq: u64, policy: &str) -> ServerFrame {
     })
 }
 
-/// Whenever it was said, and whatever the room was before: whoever runs the service does not read it.
+/// Whenever it was said, and whatever the room was before: whoever runs the service does not read
+/// it.
 #[test]
 fn no_text_goes_to_a_room_that_is_known_to_be_sealed() {
     let is_refused = |answer: &Result<Receipt, SendError>| match answer {

@@ -20,14 +20,15 @@ pub(super) const TOO_LATE: &str =
 const NOT_SHOWN: &str = "the service says each time that this device came into the group, and does \
                          not show that in the room";
 /// The group is lost as soon as the device is in.
-pub(super) const LOST_AGAIN: &str = "this device is out of the group again each time, by changes of it that no device can take. A \
-     member who is named as their author sends them, or the service makes them up: ask the others \
-     by another way, and somebody who is in can remove that member";
+pub(super) const LOST_AGAIN: &str = "this device is out of the group again each time, by \
+     changes of it that no device can take. A member who is named as their author sends them, or \
+     the service makes them up: ask the others by another way, and somebody who is in can remove \
+     that member";
 /// A copy of this device does as it does.
-pub(super) const COPIED: &str = "this device comes into the room elsewhere, too, each time that it is in here: a copy of what \
-     it keeps is used beside it, and messages are lost by that. End one of the two for good. If \
-     the other one is not yours, your key is in other hands: revoke this device at another one of \
-     yours, and take a new key";
+pub(super) const COPIED: &str = "this device comes into the room elsewhere, too, each time \
+     that it is in here: a copy of what it keeps is used beside it, and messages are lost by that. \
+     End one of the two for good. If the other one is not yours, your key is in other hands: revoke \
+     this device at another one of yours, and take a new key";
 
 /// What a person reads of [`Show::InVain`], but that the device goes on.
 pub fn in_vain(why: &str) -> String {

@@ -2,16 +2,16 @@
 //! streams, and whether a message is on a disk when they acknowledge it. Makes nothing there.
 
 use super::{
-    Config, Error, Link, OLDEST, Subjects,
+    Config, Error, Link, OLDEST, Subjects, clock,
     definition::{self, Definition},
     login::Access,
     payload, reach, settings,
 };
 use crate::bus::Store;
 use async_nats::HeaderMap;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// How long the servers may take to describe themselves.
@@ -179,14 +179,10 @@ async fn ahead(link: &Link, streams: &[(String, Stream)]) -> Option<i64> {
     let is_there = |(_, state): &&(String, Stream)| matches!(state, Stream::Fits(_));
     let (name, _) = streams.iter().find(is_there)?;
     let asked = Utc::now();
-    let answer = link
-        .api::<Value>(&format!("STREAM.INFO.{name}"), &json!({}))
-        .await;
+    let told = clock::time(link, name).await;
     let answered = Utc::now();
-    let told = answer.ok()?.ok()?;
-    let told = DateTime::parse_from_rfc3339(told["ts"].as_str()?).ok()?;
     let here = asked + (answered - asked) / 2;
-    Some((told.with_timezone(&Utc) - here).num_milliseconds())
+    Some((told.ok()? - here).num_milliseconds())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod api;
 pub mod arriving;
 mod blobs;
 mod buckets;
+mod clock;
 mod commands;
 mod definition;
 mod direct;
@@ -53,7 +54,6 @@ use crate::{
     bus::{Bus, ClusterId, Error, Health, ImportId, JournalKind, Settings},
     room::{Millis, Shards},
 };
-use chrono::DateTime;
 use foreign::Foreign;
 use link::Link;
 use login::{Access, Servers};
@@ -306,7 +306,6 @@ impl Nats {
             })
         })
         .await
-        .map(drop)
     }
 
     /// Notes in the cluster's settings that rooms are missing until this import is completed.
@@ -328,7 +327,6 @@ impl Nats {
             false => Ok(stored.begun(import)),
         })
         .await
-        .map(drop)
     }
 
     /// Notes in the cluster's settings that no room of an import is missing. Nobody may be writing
@@ -336,7 +334,6 @@ impl Nats {
     pub async fn complete(&self, import: ImportId) -> Result<(), Error> {
         self.change_settings(|stored| Ok(stored.completed(import)))
             .await
-            .map(drop)
     }
 
     /// Notes in the cluster's settings that another one has its rooms from now on.
@@ -348,7 +345,6 @@ impl Nats {
             })
         })
         .await
-        .map(drop)
     }
 
     /// Notes in the cluster's settings that nothing is to be removed of what rooms let go for so
@@ -360,7 +356,7 @@ impl Nats {
             let held = stored.held(until);
             held.map_err(|why| Error::Unusable(why.to_string()))
         };
-        Ok(self.change_settings(held).await?.held_until)
+        Ok(self.changed_settings(held).await?.held_until)
     }
 
     /// Notes in the cluster's settings that what rooms let go is removed, whoever held it.
@@ -372,20 +368,24 @@ impl Nats {
             })
         })
         .await
-        .map(drop)
     }
 
     /// What time it is at the bus.
     async fn server_time(&self) -> Result<Millis, Error> {
         let bucket = self.subjects.bucket("SHARDS");
-        let told = self.registry.info(&bucket).await?.ts;
-        let told = DateTime::parse_from_rfc3339(&told).map_err(|bad| {
-            Error::Unavailable(format!("what time it is at the bus is not known: {bad}"))
-        })?;
+        let told = clock::time(&self.registry, &bucket).await?;
         Ok(Millis(told.timestamp_millis().max(0) as u64))
     }
 
     async fn change_settings(
+        &self,
+        change: impl Fn(Settings) -> Result<Settings, Error>,
+    ) -> Result<(), Error> {
+        self.changed_settings(change).await.map(drop)
+    }
+
+    /// The settings as they are then.
+    async fn changed_settings(
         &self,
         change: impl Fn(Settings) -> Result<Settings, Error>,
     ) -> Result<Settings, Error> {

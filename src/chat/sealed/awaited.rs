@@ -107,9 +107,9 @@ impl Sealed {
         self.forget_changing();
         let others = self.conversation.undecided_others();
         let lost = others.iter().filter_map(abandoned);
-        let kept = match self.is_on_disk {
-            true => "and kept: it goes there when this device is here next",
-            false => "and not kept, for it could not be written: type it again then",
+        let kept = match self.unwritten {
+            None => "and kept: it goes there when this device is here next",
+            Some(_) => "and not kept, for it could not be written: type it again then",
         };
         let changing = self.changing.take();
         let changing =

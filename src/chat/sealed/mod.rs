@@ -175,9 +175,8 @@ pub(super) struct Sealed {
     overtaken: Repeats,
     /// What the service says of what it has just refused.
     why: String,
-    /// What could not be written, and so was not sent.
-    unwritten: Vec<String>,
-    is_on_disk: bool,
+    /// What was not sent, for it could not be written; `None`: all could.
+    unwritten: Option<Vec<String>>,
     /// It was told that there was nothing to share with whom this device let in.
     had_nothing_to_share: bool,
 }
@@ -277,8 +276,7 @@ impl Sealed {
             gaps: BEHIND_A_GAP,
             overtaken: OVERTAKEN,
             why: String::new(),
-            unwritten: Vec::new(),
-            is_on_disk: true,
+            unwritten: None,
             had_nothing_to_share: false,
         })
     }
@@ -311,7 +309,12 @@ impl Sealed {
     pub(super) fn unsent(&self) -> Vec<String> {
         let texts = self.conversation.unsent();
         let waiting = texts.map(|text| String::from_utf8_lossy(text).into_owned());
-        self.unwritten.iter().cloned().chain(waiting).collect()
+        self.unwritten
+            .iter()
+            .flatten()
+            .cloned()
+            .chain(waiting)
+            .collect()
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -543,8 +546,7 @@ impl Sealed {
                 .iter()
                 .filter_map(|number| self.conversation.said_under(*number));
             let texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
-            self.unwritten.extend(texts);
-            self.is_on_disk = false;
+            self.unwritten.get_or_insert_default().extend(texts);
         })
     }
 

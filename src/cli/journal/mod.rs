@@ -6,7 +6,7 @@ mod carry;
 use super::{Settings, stdout::print};
 use crate::{
     app::{
-        hold::{MOST, Outcome, hold},
+        hold::{MOST, Removals, hold},
         look::{Looked, look},
     },
     bus::time,
@@ -66,13 +66,13 @@ pub(super) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Recover(recover) => recover.run().await,
         Command::Hold { minutes, settings } => {
             let said = match hold(&settings.read()?, minutes).await? {
-                Outcome::Held(until) => format!(
+                Removals::HeldUntil(until) => format!(
                     "nothing of what is erased, purged or let go is removed until {}: back up, \
                      then `safe-chat journal hold 0`\n",
                     time(until)
                 ),
-                Outcome::Ended => "nodes remove what is erased, purged or let go\n".to_owned(),
-                Outcome::WasOver => bail!(
+                Removals::Resumed => "nodes remove what is erased, purged or let go\n".to_owned(),
+                Removals::NotHeld => bail!(
                     "nodes remove what is erased, purged or let go, and did before: the hold was \
                      over, by its time, by another `journal hold 0`, or nobody asked for one. What \
                      was backed up since may lack something: hold it longer, and back up again"

@@ -168,6 +168,19 @@ impl OnBus {
         self.bus.purge(room, below).await.map_err(removing)
     }
 
+    /// Removes what may go of a room below a place: `false` while some of it stays.
+    async fn remove_below(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
+        let oldest = self.oldest(room).await?;
+        if oldest.is_none_or(|oldest| oldest >= below) {
+            return Ok(true); // It was removed before.
+        }
+        let Some((position, is_all)) = self.removable(room, below).await? else {
+            return Ok(false);
+        };
+        self.remove(room, claim, position).await?;
+        Ok(is_all)
+    }
+
     async fn record(&self, shard: ShardId) -> Result<Option<ShardRecord>, Error> {
         Ok(self
             .bus
@@ -345,15 +358,8 @@ impl Journal for OnBus {
 
     async fn trim(&self, room: &RoomId, claim: Claim, start: Seq) -> Result<bool, Error> {
         claim.covers(self.shards, room)?;
-        let oldest = self.oldest(room).await?;
-        if oldest.is_some_and(|oldest| oldest < start) {
-            let Some((below, is_all)) = self.removable(room, start).await? else {
-                return Ok(false);
-            };
-            self.remove(room, claim, below).await?;
-            if !is_all {
-                return Ok(false);
-            }
+        if !self.remove_below(room, claim, start).await? {
+            return Ok(false);
         }
         self.confirm(claim).await?;
         copies::drop_below(&*self.bus, room, start).await?;
@@ -388,15 +394,7 @@ impl Journal for OnBus {
 
     async fn drop_rewritten(&self, room: &RoomId, claim: Claim, below: Seq) -> Result<bool, Error> {
         claim.covers(self.shards, room)?;
-        let oldest = self.oldest(room).await?;
-        if oldest.is_none_or(|oldest| oldest >= below) {
-            return Ok(true); // It was removed before.
-        }
-        let Some((position, is_all)) = self.removable(room, below).await? else {
-            return Ok(false);
-        };
-        self.remove(room, claim, position).await?;
-        Ok(is_all)
+        self.remove_below(room, claim, below).await
     }
 
     async fn retire(&self, room: &RoomId, claim: Claim, head: Seq, _: Millis) -> Result<(), Error> {

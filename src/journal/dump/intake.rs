@@ -7,12 +7,13 @@ use crate::{
     room::{Epoch, Event, Incarnation, RoomId, Seq, ShardId, Shards, State},
 };
 use async_trait::async_trait;
+use backon::{ConstantBuilder, Retryable};
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// Events between two snapshots: what an opening after an interruption has to read.
 const SAVE_EVERY: u64 = 5_000;
@@ -180,9 +181,9 @@ impl<E: Elect> Intake<E> {
     /// Saves a room in place of its newest snapshot, with what was put beside that.
     async fn save_again(&mut self, room: &RoomId, state: &State) -> Result<(), Error> {
         let claim = self.claim(room).await?;
-        definite(|| self.journal.save_snapshot(room, claim, state)).await?;
+        retry(|| self.journal.save_snapshot(room, claim, state)).await?;
         if let Some(carried) = &state.beside {
-            definite(|| self.journal.save_carried(room, claim, carried)).await?;
+            retry(|| self.journal.save_carried(room, claim, carried)).await?;
         }
         Ok(())
     }
@@ -222,7 +223,7 @@ impl<E: Elect> Intake<E> {
             return Ok(*claim);
         }
         let (me, least) = self.elect.elect(shard).await?;
-        let claim = definite(|| self.journal.claim(shard, me, least)).await?;
+        let claim = retry(|| self.journal.claim(shard, me, least)).await?;
         self.claims.insert(shard, claim);
         Ok(claim)
     }
@@ -230,7 +231,7 @@ impl<E: Elect> Intake<E> {
     /// Claims the room's shard, and opens the room.
     async fn open(&mut self, room: &RoomId, was: Seq) -> Result<Target, Error> {
         let claim = self.claim(room).await?;
-        let opened = definite(|| self.journal.open_reaching(room, claim, was)).await?;
+        let opened = retry(|| self.journal.open_reaching(room, claim, was)).await?;
         let state = opened.replay();
         if state.head != was {
             self.journal.close(room);
@@ -375,7 +376,7 @@ impl Target {
         self.save(state).await?;
         let start = state.kept.first();
         if self.was > Seq::ZERO && start > Seq(1) {
-            definite(|| self.journal.trim(&self.room, self.claim, start)).await?;
+            retry(|| self.journal.trim(&self.room, self.claim, start)).await?;
         }
         Ok(())
     }
@@ -400,7 +401,7 @@ impl Target {
             epoch: self.claim.epoch(),
             events: self.draft.take(),
         };
-        definite(|| self.journal.append(&self.room, self.claim, &commit)).await?;
+        retry(|| self.journal.append(&self.room, self.claim, &commit)).await?;
         commit
             .events
             .iter()
@@ -419,7 +420,7 @@ impl Target {
         };
         self.close();
         let opening = || self.journal.open_reaching(&self.room, self.claim, head);
-        let reached = definite(opening).await?.head();
+        let reached = retry(opening).await?.head();
         if reached != head {
             return Err(Error::Refused(format!(
                 "room {} goes to {reached} where it should go to {head}: messages of its stream were \
@@ -438,12 +439,12 @@ impl Target {
         let mut state = state.clone();
         if self.state.away.is_used && !state.away.is_used {
             let generation = state.generation();
-            let recorded = definite(|| self.journal.all_recorded(&self.room, generation)).await?;
+            let recorded = retry(|| self.journal.all_recorded(&self.room, generation)).await?;
             state.overrule(recorded.into_iter().map(|(user, _)| user));
         }
         state.forgets_records(&self.state.away.stale);
         let state = &state;
-        definite(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
+        retry(|| self.journal.save_snapshot(&self.room, self.claim, state)).await?;
         self.saved = state.head;
         Ok(())
     }
@@ -454,16 +455,14 @@ impl Target {
 }
 
 /// Repeats a call, identical, while its outcome may become definite.
-pub(super) async fn definite<T, F>(mut call: impl FnMut() -> F) -> Result<T, JournalError>
+pub(super) async fn retry<T, F>(call: impl FnMut() -> F) -> Result<T, JournalError>
 where
     F: Future<Output = Result<T, JournalError>>,
 {
+    let pauses = ConstantBuilder::default()
+        .with_delay(PAUSE)
+        .without_max_times();
     let until = Instant::now() + PATIENCE;
-    loop {
-        match call().await {
-            Err(error) if error.is_transient() && Instant::now() < until => {}
-            outcome => return outcome,
-        }
-        sleep(PAUSE).await;
-    }
+    let may_help = |error: &JournalError| error.is_transient() && Instant::now() < until;
+    call.retry(pauses).when(may_help).await
 }

@@ -113,7 +113,7 @@ impl Refill {
         let (journal, room, events) = (&self.journal, &self.room, &piece.events);
         let fill = || journal.fill(room, claim, events, piece.next);
         let (first, last) = (events[0].seq, events[events.len() - 1].seq);
-        if !super::intake::definite(fill).await? {
+        if !super::intake::retry(fill).await? {
             self.taken.push(Hole { first, last });
             return Ok(false);
         }

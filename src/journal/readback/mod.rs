@@ -241,6 +241,16 @@ impl<S: Store> ReadBack<S> {
         }
     }
 
+    /// Removes the rows of a room below a place, at which an opening needs none.
+    async fn remove_rows(&self, claim: Claim, room: &RoomId, below: Seq) -> Result<(), Error> {
+        if below > Seq(1) {
+            self.confirm_fence(claim).await?;
+            self.newest.goes(claim.shard(), room, below);
+            self.store.trim(room, below).await?;
+        }
+        Ok(())
+    }
+
     async fn confirm_fence(&self, claim: Claim) -> Result<(), Error> {
         let begun = Instant::now();
         let confirmed = self.look_at_fence(claim).await;
@@ -428,11 +438,7 @@ impl<S: Store> Journal for ReadBack<S> {
             self.confirm_fence(claim).await?;
             self.store.drop_copies(room, claim.epoch(), start).await?;
         }
-        if below > Seq(1) {
-            self.confirm_fence(claim).await?;
-            self.newest.goes(claim.shard(), room, below);
-            self.store.trim(room, below).await?;
-        }
+        self.remove_rows(claim, room, below).await?;
         Ok(is_all)
     }
 
@@ -461,11 +467,7 @@ impl<S: Store> Journal for ReadBack<S> {
         let Some((below, is_all)) = trim::below(&self.store, room, below).await? else {
             return Ok(false);
         };
-        if below > Seq(1) {
-            self.confirm_fence(claim).await?;
-            self.newest.goes(claim.shard(), room, below);
-            self.store.trim(room, below).await?;
-        }
+        self.remove_rows(claim, room, below).await?;
         Ok(is_all)
     }
 

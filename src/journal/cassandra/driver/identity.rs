@@ -65,8 +65,8 @@ impl Identity {
         let found = found.map_or_else(|| "none".to_owned(), |id| format!("the id {id}"));
         format!(
             "keyspace {} was put in the place of the one that has the rooms of this cluster (it \
-             has {found}, that one {expected}), and nothing is journaled there: stop all nodes, and \
-             put that one back (docs/operations.md, Backup and restore)",
+             has {found}, that one {expected}), and nothing is journaled there: stop all nodes, \
+             and put that one back (docs/operations.md, Backup and restore)",
             self.keyspace
         )
     }
